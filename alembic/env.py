@@ -1,0 +1,13 @@
+"""Runs the relational migrations on the connection that `core.database` hands over."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import pricing.models
+import tenants.keys  # noqa: F401
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,1 @@
+"""The edge and only composition root: HTTP, GraphQL and the command line."""

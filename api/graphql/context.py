@@ -1,0 +1,30 @@
+"""What resolvers work with: the caller, the services and the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from strawberry.types import Info
+
+from api.services import Services
+from tenants.principal import Permission, Principal
+from tenants.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One operation's context."""
+
+    principal: Principal
+    services: Services
+    now: datetime
+
+    def scope(self, permission: Permission = Permission.READ) -> Scope:
+        """What the caller may see, provided the role allows it. Raises NotAllowed."""
+        self.principal.require(permission)
+        return self.principal.scope
+
+
+Information: TypeAlias = Info[Context, None]

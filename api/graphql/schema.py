@@ -1,0 +1,42 @@
+"""The schema: one root field per question. What a field does is in the module of its noun."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import strawberry
+
+from api.graphql import costs, operations, prices, status
+from api.graphql.engine import GuardedSchema, build_schema
+from api.graphql.limits import Limits
+from api.services import Services
+
+LIMITS: Final = Limits(max_cost=200_000)
+"""A page of 10,000 groups with their tags, and room beside it."""
+
+
+@strawberry.type(description="Every question that can be asked.")
+class Query:
+    """Root of reads."""
+
+    costs = strawberry.field(costs.costs, description=costs.costs.__doc__)
+    events = strawberry.field(operations.events, description=operations.events.__doc__)
+    request = strawberry.field(operations.request, description=operations.request.__doc__)
+    dimension_values = strawberry.field(status.dimension_values, description=status.dimension_values.__doc__)
+    ingest_status = strawberry.field(status.ingest_status, description=status.ingest_status.__doc__)
+    prices = strawberry.field(prices.prices, description=prices.prices.__doc__)
+
+
+@strawberry.type(description="Everything that can be changed.")
+class Mutation:
+    """Root of writes."""
+
+    add_price = strawberry.field(prices.add_price, description=prices.add_price.__doc__)
+
+
+def make_schema(*, introspection: bool = True) -> GuardedSchema:
+    """The whole API."""
+    return build_schema(Query, Mutation, limits=LIMITS, introspection=introspection)
+
+
+__all__ = ["LIMITS", "Mutation", "Query", "Services", "make_schema"]

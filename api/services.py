@@ -1,0 +1,62 @@
+"""Everything one process is made of, built from its settings and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from attribution.store import Store
+from core.database import Database
+from core.settings import Settings
+from ingest.pipeline import Pipeline
+from ingest.rating import Rater
+from ingest.writer import Writer
+from pricing.book import PriceBook
+from tenants.keys import KeyRing
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Services:
+    """The stores and the machinery on them. `migrate` before first use; `close` at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.effective_database_url)
+        self.keys = KeyRing(self.database)
+        self.book = PriceBook(self.database.session, settings.currency)
+        self.store = Store(
+            settings.effective_clickhouse_url,
+            concurrency=settings.query_concurrency,
+            timeout_seconds=settings.query_timeout_seconds,
+            query_memory_bytes=settings.query_memory_bytes,
+            engine_memory_bytes=settings.clickhouse_memory_bytes,
+        )
+        writer = Writer(self.store, insert_rows=settings.insert_rows, queue_rows=settings.ingest_queue_events)
+        self.pipeline = Pipeline(settings, Rater(self.book, settings), writer)
+        self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
+
+    def migrate(self) -> None:
+        """Bring both stores to the newest schema. Processes that do so at the same time take turns."""
+        with self.database.lock():
+            self.database.migrate()
+            self.store.migrate()
+
+    async def read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The function's result, worked out in a reader thread while the event loop goes on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
+
+    async def close(self) -> None:
+        """Store what still waits, then let go of everything."""
+        await self.pipeline.close()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of both stores; for processes that accepted nothing that still waits."""
+        self._readers.shutdown()
+        self.store.close()
+        self.database.close()

@@ -1,0 +1,81 @@
+"""One settings class. Every setting is an environment variable `APPORTION_<NAME>` or a line in `.env`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How one Apportion process runs. The defaults are one machine, everything embedded under `data_dir`."""
+
+    model_config = SettingsConfigDict(env_prefix="APPORTION_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    data_dir: Path = Field(default=Path(".apportion"), description="Directory that holds everything embedded.")
+    clickhouse_url: str = Field(
+        default="",
+        description="Events: `http(s)://user:password@host:8123/?database=apportion` for a server, "
+        "`chdb:///directory?database=apportion` for embedded. Empty: embedded under the data directory.",
+    )
+    database_url: str = Field(
+        default="",
+        description="Everything relational, as an SQLAlchemy URL: `postgresql+psycopg://user:password@host/apportion`. "
+        "Empty: a SQLite file under the data directory.",
+    )
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency of every amount, ISO 4217.")
+    prefer_reported_cost: bool = Field(
+        default=True,
+        description="Which cost is effective when an event reports one and the price book has one too: "
+        "the reported cost (true) or the rated one (false). Both are stored.",
+    )
+    max_body_bytes: int = Field(
+        default=10_000_000, ge=1_000, description="Largest ingest body after decompression, in bytes."
+    )
+    max_body_events: int = Field(default=10_000, ge=1, description="Most events in one ingest body.")
+    max_event_age_days: int = Field(default=400, ge=1, description="Oldest accepted start_time, in days before now.")
+    max_event_ahead_seconds: int = Field(default=600, ge=0, description="Furthest start_time ahead of now, in seconds.")
+    max_tags: int = Field(default=50, ge=0, description="Most tags on one event.")
+    max_distinct_names: int = Field(
+        default=10_000,
+        ge=1,
+        description="Most distinct values of one name (a feature, a model, a tag key, ...) that one process accepts "
+        "per UTC day. Stops an id in the wrong field from exploding the dictionaries.",
+    )
+    duplicate_window: int = Field(
+        default=500_000,
+        ge=0,
+        description="How many recent events a process remembers to report `duplicate`. Sums are right without it.",
+    )
+    ingest_queue_events: int = Field(
+        default=200_000, ge=1, description="Events waiting to be stored before ingest answers 503."
+    )
+    insert_rows: int = Field(
+        default=20_000, ge=1, description="Most events from concurrent requests that one insert combines."
+    )
+    query_timeout_seconds: float = Field(default=30, gt=0, description="Longest a query may run.")
+    query_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000, description="Most memory of one query.")
+    clickhouse_memory_bytes: int = Field(
+        default=0, ge=0, description="Most memory of the embedded engine; 0 leaves it at nine tenths of the machine's."
+    )
+    query_concurrency: int = Field(default=4, ge=1, le=64, description="Queries that run at the same time.")
+    max_page_rows: int = Field(default=10_000, ge=1, description="Largest `first` of a query.")
+    cors_origins: list[str] = Field(
+        default=[], description='Browser origins that may call the API, as JSON: `["https://app.example"]`.'
+    )
+    introspection: bool = Field(default=True, description="Whether GraphQL introspection and suggestions are on.")
+    graphiql: bool = Field(default=True, description="Whether `/graphql` shows GraphiQL to a browser.")
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+    @property
+    def effective_clickhouse_url(self) -> str:
+        """The events store to use: the setting, or the embedded one under the data directory."""
+        return self.clickhouse_url or f"chdb://{self.data_dir.absolute()}/events?database=apportion"
+
+    @property
+    def effective_database_url(self) -> str:
+        """The relational database to use: the setting, or a SQLite file under the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute()}/apportion.db"

@@ -1,0 +1,1 @@
+"""The write path: what clients send becomes rated rows in the store, with an honest receipt."""

@@ -1,0 +1,24 @@
+"""OTLP/HTTP traces -> wire events: `table` declares what clients send, the engine around it reads that and no more."""
+
+from ingest.otlp.encoding import UnreadableTraces
+from ingest.otlp.reader import (
+    UNATTRIBUTED,
+    Attribution,
+    Provenance,
+    RejectedSpan,
+    TraceReading,
+    read_traces,
+)
+from ingest.otlp.table import DEFAULT, AttributeMapping
+
+__all__ = [
+    "DEFAULT",
+    "UNATTRIBUTED",
+    "AttributeMapping",
+    "Attribution",
+    "Provenance",
+    "RejectedSpan",
+    "TraceReading",
+    "UnreadableTraces",
+    "read_traces",
+]

@@ -1,0 +1,168 @@
+"""Copies of a call become one event. Instrumentations overlap; money must not.
+
+Copies share an event id: a response id, or a span that was sent twice. Where the ids do not tell, a call inside another
+call of the same trace is the same call, seen by a lower layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from ingest.otlp.call import Call
+from ingest.otlp.encoding import Span
+from ingest.payloads import EventPayload
+
+_TOKENS: Final = tuple(name for name in EventPayload.__struct_fields__ if name.endswith("_tokens"))
+_DECIDED: Final = frozenset(
+    {"event_id", "parent_event_id", "version", "kind", "start_time", "duration_ms", "workload", "status"}
+    | {"error_type", "attempt", "cache_hit", "fallback", "tags"}
+)
+_PICKED: Final = tuple(name for name in EventPayload.__struct_fields__ if name not in _DECIDED)
+_OTHER_KINDS: Final = frozenset({"embeddings", "rerank"})
+_SAYS_MORE: Final = {"ok": 0, "error": 1}
+
+
+@dataclass(eq=False, slots=True)
+class Merge:
+    """The copies of one call; once collapsed, outermost first: what is around a call starts before it."""
+
+    copies: list[Call] = field(default_factory=list)
+    has_response: bool = False
+    """Whether any copy knows the provider's id of the response."""
+    has_usage: bool = False
+    """Whether any copy counted tokens."""
+
+    @property
+    def kind(self) -> str:
+        """An embedding inside a chat is a call of its own."""
+        operation = self.copies[0].event.operation_name
+        return operation if operation in _OTHER_KINDS else ""
+
+    def add(self, call: Call) -> None:
+        """Takes one more copy."""
+        self.copies.append(call)
+        self.has_response |= call.identity == "response"
+        self.has_usage |= call.has_usage
+
+
+def collapse(calls: Sequence[Call], outer: Mapping[Span, Span]) -> list[Merge]:
+    """One merge per paid call.
+
+    `outer` leads from a span to the nearest call around it, and names the outer spans before those inside them.
+    """
+    merges = _by_event_id(calls)
+    merge_of = {call.span: merge for merge in merges for call in merge.copies}
+    inside = _inside(outer, merge_of)
+    for span in sorted(inside, key=_places(outer), reverse=True):
+        distinct = _collapse_into(merge_of[span], inside[span], merge_of)
+        # What a dropped call was around is now inside the call around that one.
+        inside.get(outer.get(span, span), []).extend(distinct)
+    for merge in merges:
+        merge.copies.sort(key=lambda call: call.span.start)
+    return [merge for merge in merges if merge.copies]
+
+
+def _by_event_id(calls: Sequence[Call]) -> list[Merge]:
+    """Copies of one tenant. A copy that was told no tenant belongs to the one that another was told."""
+    merges: dict[tuple[str | None, str], Merge] = {}
+    told: dict[str | None, str] = {}
+    for call in calls:
+        if not call.implies("tenant_id"):
+            told.setdefault(call.event.event_id, call.event.tenant_id)
+    for call in calls:
+        event = call.event
+        tenant = told.get(event.event_id, event.tenant_id) if call.implies("tenant_id") else event.tenant_id
+        merges.setdefault((event.event_id, tenant), Merge()).add(call)
+    return list(merges.values())
+
+
+def _inside(outer: Mapping[Span, Span], known: Mapping[Span, Merge]) -> dict[Span, list[Span]]:
+    inside: dict[Span, list[Span]] = {}
+    for span, around in outer.items():
+        if span in known and around in known:
+            inside.setdefault(around, []).append(span)
+    return inside
+
+
+def _places(outer: Mapping[Span, Span]) -> Callable[[Span], int]:
+    places = {span: place for place, span in enumerate(outer)}
+    return lambda span: places.get(span, -1)
+
+
+def _collapse_into(merge: Merge, inner: Iterable[Span], merge_of: dict[Span, Merge]) -> list[Span]:
+    """Takes in the calls that repeat this one.
+
+    A call without an id around several distinct ones only adds them up: it is dropped, and two of those are returned.
+    """
+    others = [other for other in _distinct(inner, merge_of) if other is not merge and other.kind == merge.kind]
+    apart = [other for other in others if other.has_response or (other.has_usage and not merge.has_usage)]
+    if not merge.has_response and len(apart) > 1:
+        merge.copies.clear()
+        return [other.copies[0].span for other in apart[:2]]
+    for other in others:
+        if not (merge.has_response and other.has_response):
+            merge = _united(merge, other, merge_of)
+    return []
+
+
+def _distinct(spans: Iterable[Span], merge_of: Mapping[Span, Merge]) -> Iterable[Merge]:
+    merges = {id(merge): merge for merge in map(merge_of.__getitem__, spans)}
+    return [merge for merge in merges.values() if merge.copies]
+
+
+def _united(one: Merge, other: Merge, merge_of: dict[Span, Merge]) -> Merge:
+    """The larger takes the copies of the smaller, so that a long chain of calls is not moved again at every link."""
+    kept, emptied = (one, other) if len(one.copies) >= len(other.copies) else (other, one)
+    for call in emptied.copies:
+        kept.add(call)
+        merge_of[call.span] = kept
+    emptied.copies = []
+    return kept
+
+
+# --- Merging ----------------------------------------------------------------------------------------------------------
+
+
+def merged(merge: Merge) -> EventPayload:
+    """The event of the best informed copy, completed from the others. Nothing is added up."""
+    copies = merge.copies
+    if len(copies) == 1:
+        return copies[0].event
+    named = [call for call in copies if call.identity == "response"] or copies
+    informed = sorted(copies, key=_informedness, reverse=True)
+    events = [call.event for call in copies]
+    fields: dict[str, Any] = {name: _pick(informed, name) for name in _PICKED}
+    fields |= {
+        "event_id": named[0].event.event_id,
+        "parent_event_id": events[0].parent_event_id,
+        "start_time": min(event.start_time for event in events),
+        "duration_ms": max((event.duration_ms for event in events if event.duration_ms is not None), default=None),
+        "attempt": max(event.attempt for event in events),
+        "workload": "batch" if any(event.workload == "batch" for event in events) else "interactive",
+        "tags": {key: value for call in reversed(informed) for key, value in call.event.tags.items()},
+    }
+    fields |= _ending([call.event for call in named], told=merge.has_response)
+    return msgspec.structs.replace(informed[0].event, **fields)
+
+
+def _informedness(call: Call) -> tuple[int, int]:
+    counts = [getattr(call.event, name) for name in _TOKENS]
+    return sum(1 for count in counts if count), sum(count is not None for count in counts)
+
+
+def _pick(calls: Sequence[Call], name: str) -> Any:
+    """The first value that was said of the call, else the first that was implied."""
+    values = [(call.implies(name), value) for call in calls if (value := getattr(call.event, name)) not in (None, "")]
+    return min(values, key=lambda item: item[0])[1] if values else getattr(calls[0].event, name)
+
+
+def _ending(events: Sequence[EventPayload], *, told: bool) -> dict[str, str]:
+    """The most telling status. Without a response, a failure inside a call that went well was only an attempt."""
+    if not told and events[0].status == "ok":
+        events = events[:1]
+    telling = max(events, key=lambda event: _SAYS_MORE.get(event.status, 2))
+    return {"status": telling.status, "error_type": telling.error_type}

@@ -1,0 +1,211 @@
+"""OTLP traces -> wire events: decode, choose the spans to bill, attribute them, read them, merge their copies. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ingest.otlp.billing import is_billable
+from ingest.otlp.call import Call, read_call
+from ingest.otlp.collapse import Merge, collapse, merged
+from ingest.otlp.encoding import Attributes, Span, decode
+from ingest.otlp.identity import Identity
+from ingest.otlp.table import DEFAULT, AttributeMapping, Fields, tag_key
+from ingest.otlp.values import filled, label, spread, text
+from ingest.payloads import EventPayload
+
+UNATTRIBUTED: Final = "unattributed"
+"""The tenant of calls that nobody claimed."""
+
+_NOTHING: Final[dict[str, Any]] = {"tags": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """What holds for a whole request when its spans do not say otherwise, from headers or from the key."""
+
+    tenant_id: str = ""
+    team: str = ""
+    feature: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True)
+class RejectedSpan:
+    """A poison span: its address, the payload field at fault, the rule it breaks, and a sentence."""
+
+    span: str
+    field: str
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an event comes from, for a merge with copies that arrive in other exports.
+
+    `identity` tells whether its event id names a response (copies elsewhere get the same id) or a span (they do not).
+    `tenant_said` is False when the tenant was only implied: a copy elsewhere may know better. `spans` are the addresses
+    (`trace:span`) of all copies, outermost first; `parent` is the address of the span around them, or empty.
+    """
+
+    identity: Identity
+    tenant_said: bool
+    spans: tuple[str, ...]
+    parent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceReading:
+    """The paid calls of one export; every span is an event, collapsed, skipped or rejected.
+
+    `provenance` has one entry per event, in the same order.
+    """
+
+    events: list[EventPayload]
+    provenance: list[Provenance]
+    spans: int
+    collapsed: int
+    skipped: int
+    rejected: list[RejectedSpan]
+
+
+def read_traces(
+    body: bytes, content_type: str, *, defaults: Attribution, mapping: AttributeMapping = DEFAULT
+) -> TraceReading:
+    """The paid calls in a decompressed export, each once. Raises UnreadableTraces when the body is no such export.
+
+    Attribution is looked for on the span, its ancestors in this export, the resource, then in `defaults`.
+    """
+    spans = decode(body, content_type)
+    for span in spans:
+        spread(span.attributes)
+    billable = [span for span in spans if is_billable(span, mapping)]
+    surroundings = _Surroundings(spans, billable, mapping)
+    calls, rejected = _read(billable, surroundings, _Implied(defaults, mapping), mapping)
+    merges = collapse(calls, surroundings.outer)
+    return TraceReading(
+        events=[merged(merge) for merge in merges],
+        provenance=[_provenance(merge) for merge in merges],
+        spans=len(spans),
+        collapsed=len(calls) - len(merges),
+        skipped=len(spans) - len(billable),
+        rejected=rejected,
+    )
+
+
+def _read(
+    billable: Sequence[Span], surroundings: _Surroundings, implied: _Implied, mapping: AttributeMapping
+) -> tuple[list[Call], list[RejectedSpan]]:
+    calls: list[Call] = []
+    rejected: list[RejectedSpan] = []
+    for span in billable:
+        try:
+            calls.append(read_call(span, surroundings.of(span), implied.of(span), mapping))
+        except msgspec.ValidationError as error:
+            rejected.append(_rejection(span, error))
+    return calls, rejected
+
+
+def _rejection(span: Span, error: msgspec.ValidationError) -> RejectedSpan:
+    rule, _, path = str(error).partition(" - at `$.")
+    field = path.rstrip("`")
+    return RejectedSpan(span.ref, field, rule, f"Span {span.ref} has an unusable {field or 'value'}: {rule}.")
+
+
+def _provenance(merge: Merge) -> Provenance:
+    span = merge.copies[0].span
+    return Provenance(
+        identity="response" if merge.has_response else "span",
+        tenant_said=not all(call.implies("tenant_id") for call in merge.copies),
+        spans=tuple(call.span.ref for call in merge.copies),
+        parent=f"{span.trace_id}:{span.parent_span_id}" if span.parent_span_id else "",
+    )
+
+
+class _Surroundings:
+    """What spans and their ancestors say about attribution, each span asked once."""
+
+    def __init__(self, spans: Sequence[Span], billable: Sequence[Span], mapping: AttributeMapping) -> None:
+        self._mapping = mapping
+        self._spans = {(span.trace_id, span.span_id): span for span in spans if span.span_id}
+        self._billable = frozenset(billable)
+        self._said: dict[Span, dict[str, Any]] = {}
+        self.outer: dict[Span, Span] = {}
+        """From a span to the nearest call around it."""
+
+    def of(self, span: Span) -> dict[str, Any]:
+        """The payload fields and tags said of the span; what is nearer to it wins."""
+        said = self._gather(span)
+        if "agent" not in said:
+            return said
+        return {"feature": said["agent"]} | {field: value for field, value in said.items() if field != "agent"}
+
+    def _gather(self, span: Span) -> dict[str, Any]:
+        path: dict[Span, None] = {}
+        around: Span | None = span
+        while around is not None and around not in self._said and around not in path:
+            path[around] = None
+            around = self._spans.get((around.trace_id, around.parent_span_id))
+        # Spans that are each other's parents end up here too: the circle is cut where it closes.
+        around = around if around in self._said else None
+        said = self._said[around] if around is not None else _NOTHING
+        for inner in reversed(path):
+            if around is not None:
+                self._nest(inner, around)
+            said = self._said[inner] = _joined(said, _own(inner, self._mapping))
+            around = inner
+        return said
+
+    def _nest(self, inner: Span, around: Span) -> None:
+        outer = around if around in self._billable else self.outer.get(around)
+        if outer is not None:
+            self.outer[inner] = outer
+
+
+def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
+    fields = _fields(span.attributes, mapping.inherited)
+    if span.is_server:
+        fields.setdefault("endpoint", (text(span.attributes.get("http.route")) or span.name)[:200])
+    fields["tags"] = _tags(span.attributes, mapping)
+    return fields
+
+
+def _fields(attributes: Attributes, fields: Fields) -> dict[str, Any]:
+    return {field: said for field, value in filled(attributes, fields) if (said := text(value))}
+
+
+def _tags(attributes: Attributes, mapping: AttributeMapping) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for name, value in attributes.items():
+        key = tag_key(mapping, name)
+        if key is not None and (tag := label(value)):
+            tags.setdefault(key, tag)
+    return tags
+
+
+def _joined(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    return {**above, **own, "tags": {**above["tags"], **own["tags"]}}
+
+
+class _Implied:
+    """What stands in where nobody said anything: the resource, then the request's defaults."""
+
+    def __init__(self, defaults: Attribution, mapping: AttributeMapping) -> None:
+        given = {field: value for field, value in asdict(defaults).items() if value}
+        self._defaults = {"tenant_id": UNATTRIBUTED, **given}
+        self._mapping = mapping
+        self._of_resource: dict[int, dict[str, Any]] = {}
+
+    def of(self, span: Span) -> dict[str, Any]:
+        """The fields and tags implied for the span. One trace is one user action, so it names the request."""
+        resource = span.resource
+        implied = self._of_resource.get(id(resource))
+        if implied is None:
+            fields = _fields(resource, self._mapping.resource)
+            implied = {**self._defaults, **fields, "tags": _tags(resource, self._mapping)}
+            self._of_resource[id(resource)] = implied
+        return {**implied, "request_id": span.trace_id}

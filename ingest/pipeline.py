@@ -1,0 +1,185 @@
+"""The one way in: every door hands its items here and gets a receipt for what became durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+from attribution.event import EventRow
+from core.settings import Settings
+from ingest.counters import Counters
+from ingest.payloads import ENCODER, DerivedId, EventPayload, Receipt, Rejection
+from ingest.rating import Measured, Rater, token_usage
+from ingest.recent import Content, Identity, RecentEvents, Seen, content, identity
+from ingest.rules import EventRules, NameCardinality, RuleBroken, decoding_error, quantity
+from ingest.writer import Writer
+from pricing.usage import OverlappingTokens
+from tenants.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How events come in: the name stored as their `source`, and what is asked of them.
+
+    `require_measure`: an event must say what it used. `merge_copies`: an event seen before with other content is the
+    same call told twice, not a conflict.
+    """
+
+    source: str
+    require_measure: bool = True
+    merge_copies: bool = False
+
+
+EVENTS = Door("events")
+OTLP = Door("otlp", require_measure=False, merge_copies=True)
+
+_DECODER = msgspec.json.Decoder(EventPayload)
+
+Item = bytes | EventPayload
+"""An event as its JSON text, or already read by a door."""
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A body half way: what is to be stored, and the receipt as it will be once that is durable."""
+
+    receipt: Receipt
+    rows: list[EventRow] = field(default_factory=list)
+    identities: dict[Identity, Content] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Decodes, checks, rates and stores events. One per process."""
+
+    def __init__(self, settings: Settings, rater: Rater, writer: Writer) -> None:
+        self.counters = Counters()
+        self._rules = EventRules(settings)
+        self._names = NameCardinality(settings.max_distinct_names)
+        self._recent = RecentEvents(settings.duplicate_window)
+        self._rater = rater
+        self._writer = writer
+        # One thread: decoding holds the interpreter anyway, and the order of bodies stays the order of arrival.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+
+    @property
+    def queue_depth(self) -> int:
+        """Events that wait to be durable."""
+        return self._writer.depth
+
+    async def ingest(
+        self, items: Sequence[Item], *, door: Door, scope: Scope, rejections: Iterable[Rejection] = ()
+    ) -> Receipt:
+        """The receipt for these items, once those accepted are durable. Raises QueueFull or StoreUnavailable, and
+        then the same items can be sent again: what was stored meanwhile is recognised.
+
+        `rejections` are items that the door itself had to refuse; they are counted with the rest.
+        """
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(self._thread, self._prepare, items, door, scope)
+        await self._writer.write(prepared.rows)
+        self._recent.remember(prepared.identities)
+        receipt = prepared.receipt
+        for rejection in rejections:
+            receipt.received += 1
+            _reject(receipt, rejection)
+        self.counters.add(door.source, receipt)
+        return receipt
+
+    async def close(self) -> None:
+        """Store everything that waits, then stop."""
+        await self._writer.close()
+        self._thread.shutdown()
+
+    def _prepare(self, items: Sequence[Item], door: Door, scope: Scope) -> _Prepared:
+        prepared = _Prepared(Receipt(received=len(items), derived_event_ids=[], errors=[]))
+        now = datetime.now(UTC)
+        for index, item in enumerate(items):
+            event: EventPayload | None = None
+            try:
+                event = _decode(item)
+                self._accept(index, _scoped(event, scope), door, now, prepared)
+            except RuleBroken as broken:
+                name = event.event_id if event else None
+                _reject(prepared.receipt, Rejection(index, broken.field, broken.rule, str(broken), name))
+        return prepared
+
+    def _accept(self, index: int, event: EventPayload, door: Door, now: datetime, prepared: _Prepared) -> None:
+        measured = self._measure(event, door, now)
+        encoded = ENCODER.encode(event)
+        digest = content(encoded)
+        event_id = event.event_id or f"derived:{content(encoded + b'#id').hex()}{digest.hex()}"
+        key = identity(event.tenant_id, event_id, event.start_time.date(), event.version)
+        if self._is_known(key, digest, event, door, prepared):
+            prepared.receipt.duplicate += 1
+        else:
+            row = self._rater.row(measured, event_id=event_id, source=door.source, received_at=now)
+            prepared.rows.append(row)
+            prepared.identities[key] = digest
+            prepared.receipt.accepted += 1
+            prepared.receipt.unpriced += row.effective_cost is None
+        if event.event_id is None:
+            prepared.receipt.derived_event_ids.append(DerivedId(index, event_id))
+
+    def _measure(self, event: EventPayload, door: Door, now: datetime) -> Measured:
+        """The event with its numbers read, once it keeps every rule. Raises RuleBroken."""
+        self._rules.check(event, now, require_measure=door.require_measure)
+        try:
+            usage = token_usage(event)
+        except OverlappingTokens as error:
+            raise RuleBroken(error.field, "includes_its_parts", str(error)) from error
+        measured = Measured(event, usage, quantity(event), self._rules.cost(event))
+        self._names.check(event, now)
+        return measured
+
+    def _is_known(self, key: Identity, digest: Content, event: EventPayload, door: Door, prepared: _Prepared) -> bool:
+        """True for a replay. Raises RuleBroken for other content under the same id and version."""
+        earlier = prepared.identities.get(key)
+        if earlier is not None:
+            seen = Seen.SAME if earlier == digest else Seen.DIFFERENT
+        else:
+            seen = self._recent.look_up(key, digest)
+        if seen is Seen.DIFFERENT and not door.merge_copies:
+            message = (
+                f"event {event.event_id!r} was already accepted with other content; "
+                f"to correct it, send it with a version above {event.version}"
+            )
+            raise RuleBroken("event_id", "conflict", message)
+        return seen is not Seen.NEVER
+
+
+def _decode(item: Item) -> EventPayload:
+    if isinstance(item, EventPayload):
+        event = item
+    else:
+        try:
+            event = _DECODER.decode(item)
+        except msgspec.DecodeError as error:
+            raise decoding_error(error) from error
+    try:
+        event.start_time = event.start_time.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise RuleBroken("start_time", "range", "start_time is no representable instant") from None
+    return event
+
+
+def _scoped(event: EventPayload, scope: Scope) -> EventPayload:
+    """The event with what the key's scope leaves no choice about. Raises RuleBroken where it says otherwise."""
+    for field_, allowed in (("tenant_id", scope.tenant), ("team", scope.team), ("environment", scope.environment)):
+        if allowed is None:
+            continue
+        value = getattr(event, field_)
+        if not value:
+            setattr(event, field_, allowed)
+        elif value != allowed:
+            raise RuleBroken(field_, "scope", f"this key may only send events of {field_} {allowed!r}")
+    return event
+
+
+def _reject(receipt: Receipt, rejection: Rejection) -> None:
+    receipt.rejected += 1
+    receipt.errors.append(rejection)

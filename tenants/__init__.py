@@ -1,0 +1,1 @@
+"""Who may see and send what: API keys, their roles and their scope."""

@@ -1,0 +1,1 @@
+"""Tests of the GraphQL transport, against a small schema of their own."""

@@ -1,0 +1,1 @@
+"""The files operators deploy, checked by the tools that will read them."""
