@@ -4,7 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import pricing.models
-import tenants.keys  # noqa: F401
+import tenants.keys
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, render_as_batch=True

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any as AnyValue
 
 from attribution.dimensions import ValueType
-from attribution.measures import Measure, MeasureType
+from attribution.measures import Measure, MeasureSpec, MeasureType
 from attribution.query import (
     All,
     Any,
@@ -74,6 +74,11 @@ _BUCKETS = {
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZEROS = {MeasureType.MONEY: "toDecimal128(0, 12)", MeasureType.COUNT: "toUInt64(0)"}
+
+
+def _zero(spec: MeasureSpec) -> str:
+    """The measure over no events."""
+    return _ZEROS[spec.type] if spec.additive or spec.type is MeasureType.COUNT else "NULL"
 
 
 def measure_alias(index: int) -> str:
@@ -137,9 +142,9 @@ class _Compiler:
         return f"SELECT {columns}\n{source}\nGROUP BY GROUPING SETS (({', '.join(self.axes)}), ())"
 
     def _filled(self, layer: str, granularity: Granularity) -> str:
-        """Adds to each group the buckets it lacks: additive measures are zero there, all others unknown."""
+        """Adds to each group the buckets it lacks: counts and sums are zero there, all others unknown."""
         names = [self._alias(m) for m in self.measures if not m.spec.share_of_total]
-        zeros = [_ZEROS[m.spec.type] if m.spec.additive else "NULL" for m in self.measures if not m.spec.share_of_total]
+        zeros = [_zero(m.spec) for m in self.measures if not m.spec.share_of_total]
         starts = self.binder.bind(
             _bucket_keys(self.query, granularity), f"Array({'Date' if granularity.is_calendar else 'UInt32'})"
         )
@@ -270,6 +275,9 @@ def _condition_sql(condition: Condition, binder: Binder) -> str:
         return _exists_sql(condition, sql, wanted=bool(condition.values[0]), binder=binder)
     if condition.operator in {Operator.ANY_OF, Operator.NONE_OF}:
         bound = {"values": binder.bind(list(condition.values), f"Array({type_})")}
+    elif condition.operator in {Operator.PREFIX, Operator.CONTAINS}:
+        sql = sql if value_type(condition.attribute) is ValueType.TEXT else f"toString({sql})"
+        bound = {"value": binder.bind(condition.values[0], "String")}
     else:
         bound = {"value": binder.bind(condition.values[0], type_)}
     return _COMPARISONS[condition.operator].format(sql=sql, **bound)

@@ -19,8 +19,8 @@ class ValueType(Enum):
 class DimensionSpec:
     """How a dimension is read from an event.
 
-    `sql` is an expression over `e`, a row of `events`; `{timezone:String}` is the asked zone. `otel` and `focus` are
-    the names of the same thing in OpenTelemetry and in FOCUS 1.2, where there is one.
+    `sql` is an expression over `e`, a row of `events`; `{local}` is its start on the asked zone's wall clock. `otel`
+    and `focus` are the names of the same thing in OpenTelemetry and in FOCUS 1.2, where there is one.
     """
 
     name: str
@@ -83,13 +83,11 @@ class Dimension(Enum):
     COST_SOURCE = _text("cost_source", "cost_source", "reported, rated or unpriced.")
     UNPRICED_REASON = _text("unpriced_reason", "unpriced_reason", "Why an operation has no cost.")
     PRICE = _text("price", "price_id", "The price that rated it.", "", "SkuPriceId")
-    HOUR_OF_DAY = _integer("hour_of_day", "toHour(e.start_time, {timezone:String})", "0 to 23, in the asked zone.")
-    DAY_OF_WEEK = _integer(
-        "day_of_week", "toDayOfWeek(e.start_time, 0, {timezone:String})", "1 (Monday) to 7, in the asked zone."
-    )
+    HOUR_OF_DAY = _integer("hour_of_day", "toHour({local})", "0 to 23, in the asked zone.")
+    DAY_OF_WEEK = _integer("day_of_week", "toDayOfWeek({local})", "1 (Monday) to 7, in the asked zone.")
     HOUR_OF_WEEK = _integer(
         "hour_of_week",
-        "(toDayOfWeek(e.start_time, 0, {timezone:String}) - 1) * 24 + toHour(e.start_time, {timezone:String})",
+        "(toDayOfWeek({local}) - 1) * 24 + toHour({local})",
         "0 (Monday 00:00) to 167, in the asked zone.",
     )
 

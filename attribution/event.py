@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_type_hints
 
@@ -139,9 +139,9 @@ def _is_absent(type_: ColumnType, values: Sequence[object]) -> bool:
     return all(value == type_.absent for value in values)
 
 
-_EPOCH = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
-_ARRIVAL_BITS = 32
-_REVISION_BITS = 12
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_ARRIVAL_BITS = 40
+_REVISION_BITS = 8
 MAX_CLIENT_VERSION: Final = (1 << (64 - _ARRIVAL_BITS - _REVISION_BITS)) - 1
 MAX_REVISION: Final = (1 << _REVISION_BITS) - 1
 
@@ -149,10 +149,10 @@ MAX_REVISION: Final = (1 << _REVISION_BITS) - 1
 def row_version(client_version: int, received_at: datetime, *, revision: int = 0) -> int:
     """The number by which rows of one identity compete; the highest is the truth.
 
-    From the top: the client's version (20 bits: a correction wins), our own revision of it (12 bits: a repricing
-    wins), and the arrival counted backwards in seconds (32 bits): of equal versions the first to arrive stays, so a
-    replay changes nothing even when prices have changed since.
+    From the top: the client's version (16 bits: a correction wins), our own revision of it (8 bits: a repricing
+    wins), and the arrival counted backwards in milliseconds (40 bits, until 2060): of equal versions the first to
+    arrive stays, so a replay changes nothing even when prices have changed since.
     """
-    arrival = max(0, min(int(received_at.timestamp()) - _EPOCH, (1 << _ARRIVAL_BITS) - 1))
-    backwards = (1 << _ARRIVAL_BITS) - 1 - arrival
-    return ((client_version << _REVISION_BITS | revision) << _ARRIVAL_BITS) | backwards
+    last = (1 << _ARRIVAL_BITS) - 1
+    arrival = max(0, min((received_at - _EPOCH) // timedelta(milliseconds=1), last))
+    return ((client_version << _REVISION_BITS | revision) << _ARRIVAL_BITS) | (last - arrival)

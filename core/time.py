@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, unique
 from functools import lru_cache
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from core.errors import InvalidInput
@@ -60,15 +61,73 @@ class Window:
 
     def __post_init__(self) -> None:
         for name, value in (("start", self.start), ("end", self.end)):
-            if value.tzinfo is None:
+            if value.utcoffset() is None:
                 raise NaiveDatetime(name, value)
-        if self.end <= self.start:
+        # Two times of one zone would be compared by their wall clocks, which run twice through a repeated hour.
+        if self.end.astimezone(UTC) <= self.start.astimezone(UTC):
             raise EmptyWindow(self.start, self.end)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of that local day, in UTC. Where the clock jumps over midnight, the instant of the jump."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
+_DAY: Final = 86_400
+_YEARS: Final = range(1970, 2106)
+"""The whole years of unsigned 32-bit unix seconds; clocks are taken to stand still outside."""
+
+
+class ClockSetting(NamedTuple):
+    """From unix second `since` on, local time is `ahead` seconds ahead of UTC."""
+
+    since: int
+    ahead: int
+
+
+def clock_settings(window: Window, zone: ZoneInfo) -> list[ClockSetting]:
+    """What the zone's clock is set to during the window and the hour before it, in order; the first since 1970."""
+    start, end = _unix(window.start) - _HOUR, _unix(window.end) + 1
+    changes = _changes_between(start, end, zone)
+    return [ClockSetting(0, _ahead(start, zone)), *(ClockSetting(at, _ahead(at, zone)) for at in changes)]
+
+
+def _changes_between(start: int, end: int, zone: ZoneInfo) -> list[int]:
+    """The unix seconds after `start` and before `end` at which the zone's clock is set anew."""
+    first, last = (datetime.fromtimestamp(at, UTC).year for at in (start, end))
+    years = range(max(first, _YEARS[0]), min(last, _YEARS[-1]) + 1)
+    return [at for year in years for at in _changes_of(year, zone) if start < at < end]
+
+
+@lru_cache(maxsize=4_096)
+def _changes_of(year: int, zone: ZoneInfo) -> tuple[int, ...]:
+    start, end = (_unix(datetime(y, 1, 1, tzinfo=UTC)) for y in (year, year + 1))
+    days = ((day - 1, day + _DAY - 1) for day in range(start, end, _DAY))
+    return tuple(_change(before, after, zone) for before, after in days if _ahead(before, zone) != _ahead(after, zone))
+
+
+def _change(before: int, after: int, zone: ZoneInfo) -> int:
+    """The first unix second, after `before` and up to `after`, of the setting that holds at `after`."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _ahead(middle, zone) == _ahead(after, zone):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _ahead(unix: int, zone: ZoneInfo) -> int:
+    return int((datetime.fromtimestamp(unix, zone).utcoffset() or timedelta()).total_seconds())
+
+
+def _unix(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(seconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @unique
@@ -112,16 +171,17 @@ class Granularity(Enum):
         if self.is_calendar:
             first = self.first_day(instant.astimezone(zone).date())
             return Window(midnight(first, zone), midnight(self.next_day(first), zone))
-        start = self._clock_start(instant.astimezone(UTC), zone)
-        step = timedelta(hours=1) if self is Granularity.HOUR else timedelta(minutes=1)
-        return Window(start, self._clock_start(start + step, zone))
+        start, end = self._clock_bounds(_unix(instant), zone)
+        return Window(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
 
-    def _clock_start(self, instant: datetime, zone: ZoneInfo) -> datetime:
-        local = instant.astimezone(zone)
-        past = timedelta(seconds=local.second, microseconds=local.microsecond)
-        if self is Granularity.HOUR:
-            past += timedelta(minutes=local.minute)
-        return instant - past
+    def _clock_bounds(self, at: int, zone: ZoneInfo) -> tuple[int, int]:
+        """A minute is one of UTC's. An hour ends when the local clock strikes, or is set anew within it."""
+        if self is Granularity.MINUTE:
+            start = at - at % _MINUTE
+            return start, start + _MINUTE
+        start = at - (at + _ahead(at, zone)) % _HOUR
+        changes = _changes_between(start, start + _HOUR, zone)
+        return max([start, *(c for c in changes if c <= at)]), min([start + _HOUR, *(c for c in changes if c > at)])
 
     def buckets(self, window: Window, zone: ZoneInfo) -> Iterator[Window]:
         """Every bucket that shares an instant with `window`, in order."""
@@ -156,6 +216,7 @@ class Preset(Enum):
     def window(self, now: datetime, zone: ZoneInfo) -> Window:
         """The instants this preset means when asked at `now` (aware) in `zone`."""
         if self is Preset.LAST_24_HOURS:
+            now = now.astimezone(UTC)  # in a zone, subtracting would turn the wall clock back instead
             return Window(now - timedelta(hours=24), now)
         first, end = self._days(now.astimezone(zone).date())
         return Window(midnight(first, zone), midnight(end, zone))

@@ -54,7 +54,7 @@ def decoding_error(error: msgspec.DecodeError) -> RuleBroken:
     """The rule behind a decoder's complaint."""
     message = str(error)
     path = re.search(r" - at `(?:key in )?\$\.?([^`]*)`", message)
-    field = path.group(1).strip(".") if path else ""
+    field = path.group(1).removesuffix("[...]").strip(".") if path else ""
     if not isinstance(error, msgspec.ValidationError):
         return RuleBroken("", "json", f"this item is not valid JSON: {message}")
     for pattern, rule in _PATTERNS:

@@ -85,7 +85,7 @@ class Rated(NamedTuple):
     """What rating came to, in whole pico of the card's currency; None is unknown, and `reason` says why.
 
     `cache_savings_pico` is what the usage would have cost with its cached tokens as uncached input, minus what it
-    cost; it is negative while cache writes have not paid off, and None when uncached input has no price.
+    cost; it is negative while cache writes have not paid off, and None when that cost is unknown or out of range.
     """
 
     cost_pico: int | None
@@ -151,13 +151,19 @@ def rate(card: RateCard, usage: TokenUsage) -> Rated:
     cost = round_half_even(numerator, card.denominator)
     if cost >= MAX_PICO:
         return Rated(None, None, "cost_out_of_range")
-    cached = usage[1:4]
-    if not any(cached):
+    if not any(usage[1:4]):
         return Rated(cost, 0)
     if 0 in card.unpriced:
         return Rated(cost, None)
-    premium = rates[0] * sum(cached) - sum(map(mul, rates[1:4], cached))
-    return Rated(cost, round_half_even(numerator + premium, card.denominator) - cost)
+    uncached = round_half_even(numerator + _cache_discount(rates, usage), card.denominator)
+    return Rated(cost, uncached - cost if uncached < MAX_PICO else None)
+
+
+def _cache_discount(rates: tuple[int, ...], usage: TokenUsage) -> int:
+    """What the cached tokens would cost more as uncached input, over the card's denominator."""
+    cached = usage[1:4]
+    charged: int = sum(map(mul, rates[1:4], cached))
+    return rates[0] * sum(cached) - charged
 
 
 def _rates_for(card: RateCard, input_total: int) -> tuple[int, ...]:

@@ -53,7 +53,8 @@ class NegotiatedPrice(SQLModel, table=True):
     """`per` units cost `price` from `effective_from` until the next price of the same key begins.
 
     An empty `model` means every model of the provider, an empty `tenant_id` every tenant. Provider and model are
-    stored in their canonical spelling. Token units carry their OpenTelemetry names; any other unit is free text.
+    stored in their canonical spelling. Token units carry their OpenTelemetry names, a call is one
+    of `requests`, and any other name such as `gpu_seconds` is a unit of its own.
     """
 
     __tablename__ = "negotiated_prices"

@@ -9,6 +9,7 @@ from core.errors import InvalidInput
 _CREATION_RULE: Final = "cache_creation_1h_input_tokens <= cache_creation_input_tokens"
 _INPUT_RULE: Final = "cache_read_input_tokens + cache_creation_input_tokens + audio_input_tokens <= input_tokens"
 _OUTPUT_RULE: Final = "reasoning_output_tokens + audio_output_tokens <= output_tokens"
+_NOTHING: Final = (None,) * 8
 
 
 class OverlappingTokens(InvalidInput):
@@ -61,34 +62,31 @@ def decompose(
     no tokens: embeddings report no output. Counts are not negative. Raises OverlappingTokens when parts exceed
     their whole.
     """
-    read, audio = cache_read_input_tokens or 0, audio_input_tokens or 0
-    creation_1h = cache_creation_1h_input_tokens or 0
-    reasoning, audio_out = reasoning_output_tokens or 0, audio_output_tokens or 0
-    creation_5m = _rest("cache_creation_input_tokens", cache_creation_input_tokens, creation_1h, _CREATION_RULE)
-    parts = read + creation_5m + creation_1h + audio
-    usage = TokenUsage(
-        _rest("input_tokens", input_tokens, parts, _INPUT_RULE),
-        read,
-        creation_5m,
-        creation_1h,
-        audio,
-        _rest("output_tokens", output_tokens, reasoning + audio_out, _OUTPUT_RULE),
-        reasoning,
-        audio_out,
-    )
-    if any(usage):
-        return usage
-    given = (
+    inputs = (
         input_tokens,
         cache_read_input_tokens,
         cache_creation_input_tokens,
         cache_creation_1h_input_tokens,
         audio_input_tokens,
-        output_tokens,
-        reasoning_output_tokens,
-        audio_output_tokens,
     )
-    return None if all(count is None for count in given) else usage
+    outputs = (output_tokens, reasoning_output_tokens, audio_output_tokens)
+    if inputs + outputs == _NOTHING:
+        return None
+    return TokenUsage(*_input_buckets(*inputs), *_output_buckets(*outputs))
+
+
+def _input_buckets(
+    whole: int | None, read: int | None, creation: int | None, creation_1h: int | None, audio: int | None
+) -> tuple[int, int, int, int, int]:
+    read, creation_1h, audio = read or 0, creation_1h or 0, audio or 0
+    creation_5m = _rest("cache_creation_input_tokens", creation, creation_1h, _CREATION_RULE)
+    uncached = _rest("input_tokens", whole, read + creation_5m + creation_1h + audio, _INPUT_RULE)
+    return uncached, read, creation_5m, creation_1h, audio
+
+
+def _output_buckets(whole: int | None, reasoning: int | None, audio: int | None) -> tuple[int, int, int]:
+    reasoning, audio = reasoning or 0, audio or 0
+    return _rest("output_tokens", whole, reasoning + audio, _OUTPUT_RULE), reasoning, audio
 
 
 def _rest(field: str, whole: int | None, parts: int, rule: str) -> int:

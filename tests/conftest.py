@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.app import Api, running_api
 from tests.engines import ClickHouse, EmbeddedClickHouse, fresh_clickhouse_url, fresh_sqlite_url
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.postgres import PostgresServer
@@ -51,3 +52,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: PostgresServer = request.getfixturevalue("postgres_server")
     with server.database() as url:
         yield url
+
+
+@pytest.fixture
+def api(clickhouse_url: str, tmp_path: Path) -> Iterator[Api]:
+    """The whole application, on each form of the events store in turn."""
+    with running_api(clickhouse_url, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded_api(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Path) -> Iterator[Api]:
+    """The whole application on the embedded store, for what does not depend on the engine."""
+    with fresh_clickhouse_url(embedded_clickhouse) as url, running_api(url, tmp_path) as running:
+        yield running

@@ -159,7 +159,9 @@ async def events(
     time_range: Annotated[TimeRange, strawberry.argument(description="Which operations, by when they started.")],
     timezone: Annotated[str, strawberry.argument(description="IANA zone of presets and hours.")] = "UTC",
     where: Annotated[CostFilter | None, strawberry.argument(description="Which operations to list.")] = None,
-    order_by: Annotated[OperationOrder, strawberry.argument(description="What to list by.")] = OperationOrder.START_TIME,
+    order_by: Annotated[
+        OperationOrder, strawberry.argument(description="What to list by.")
+    ] = OperationOrder.START_TIME,
     direction: Annotated[Direction, strawberry.argument(description="Which way.")] = Direction.DESC,
     first: Annotated[int, strawberry.argument(description="Operations per page.")] = 100,
     after: Annotated[str | None, strawberry.argument(description="endCursor of the previous page.")] = None,

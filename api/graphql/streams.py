@@ -17,7 +17,7 @@ from strawberry.http.streaming import HTTPStreamTransport, MultipartSubscription
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.types import ExecutionResult
 
-from api.graphql.errors import TIMEOUT, log_unexpected
+from api.graphql.errors import MASK, TIMEOUT, log_unexpected
 from api.graphql.negotiation import Answer
 from core.errors import ApportionError, Unavailable
 
@@ -107,7 +107,9 @@ class TextFrames(ASGIWebSocketAdapter):
 
 
 class Socket(BaseGraphQLTransportWSHandler[Any, None]):
-    """One graphql-transport-ws connection, authenticated when it introduces itself."""
+    """One graphql-transport-ws connection. Every operation on it gets a context of its own, as over HTTP."""
+
+    connection: HTTPConnection
 
     async def handle_message(self, message: Any) -> None:
         """Answer one message; a malformed one closes the connection with 4400."""
@@ -117,19 +119,29 @@ class Socket(BaseGraphQLTransportWSHandler[Any, None]):
             await super().handle_message(message)
 
     async def handle_connection_init(self, message: Any) -> None:
-        """Acknowledge the connection once its context exists; close it with 4403 when it may not have one."""
+        """Acknowledge the connection of a caller who may have a context; close it with 4403 otherwise."""
         if not self.connection_init_received:
-            view = cast("SocketView", self.view)
-            try:
-                self.context = await view.context_of(self._introduced(message.get("payload")))
-            except ApportionError as refused:
-                await self.websocket.close(FORBIDDEN, _reason(str(refused)))
-                return
-            except Exception as error:  # noqa: BLE001 - the client learns that it failed, the log learns why
-                error_id = log_unexpected(error, "the WebSocket's context")
-                await self.websocket.close(INTERNAL_ERROR, f"Internal server error {error_id}")
-                return
-        await super().handle_connection_init(message)
+            self.connection = self._introduced(message.get("payload"))
+        if self.connection_init_received or await self._renew_context():
+            await super().handle_connection_init(message)
+
+    async def handle_subscribe(self, message: Any) -> None:
+        """Start one operation, unless the caller's key was withdrawn in the meantime."""
+        if not self.connection_acknowledged or await self._renew_context():
+            await super().handle_subscribe(message)
+
+    async def _renew_context(self) -> bool:
+        view = cast("SocketView", self.view)
+        try:
+            self.context = await view.context_of(self.connection)
+        except ApportionError as refused:
+            await self.websocket.close(FORBIDDEN, _reason(str(refused)))
+            return False
+        except Exception as error:  # noqa: BLE001 - the client learns that it failed, the log learns why
+            error_id = log_unexpected(error, "the context of a WebSocket")
+            await self.websocket.close(INTERNAL_ERROR, f"{MASK} {error_id}")
+            return False
+        return True
 
     async def _send_result_stream(self, operation: Operation[Any, None], result_source: Any) -> None:
         view = cast("SocketView", self.view)

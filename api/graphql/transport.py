@@ -199,7 +199,7 @@ class GraphQLApp(GraphQL[Any, None]):
         return first_within(self.timeout_seconds, results)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Any:
-        """None: a socket gets its context in `Socket`, when the client has introduced itself."""
+        """None: `Socket` makes a context for each operation, once the client has introduced itself."""
 
     def decode_json(self, data: str | bytes) -> object:
         """A WebSocket message; JSONDecodeError, which closes the connection, when it is too long or no JSON."""

@@ -1,6 +1,7 @@
 """OTLP/HTTP traces -> wire events: `table` declares what clients send, the engine around it reads that and no more."""
 
 from ingest.otlp.encoding import UnreadableTraces
+from ingest.otlp.mapping import DEFAULT, AttributeMapping
 from ingest.otlp.reader import (
     UNATTRIBUTED,
     Attribution,
@@ -9,7 +10,6 @@ from ingest.otlp.reader import (
     TraceReading,
     read_traces,
 )
-from ingest.otlp.table import DEFAULT, AttributeMapping
 
 __all__ = [
     "DEFAULT",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ingest.otlp.encoding import Span
-from ingest.otlp.table import AttributeMapping
+from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.values import first
 
 

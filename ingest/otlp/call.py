@@ -12,8 +12,9 @@ import msgspec
 from ingest.otlp.billing import operation_name
 from ingest.otlp.encoding import Span, Value
 from ingest.otlp.identity import Identity, event_id, provider_name, telling_response_id
+from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.outcome import outcome
-from ingest.otlp.table import FIRST_TOKEN, FIRST_TOKEN_EVENTS, AttributeMapping
+from ingest.otlp.table import FIRST_TOKEN, FIRST_TOKEN_EVENTS
 from ingest.otlp.values import amount, count, filled, first, number, take_output, text
 from ingest.payloads import EventPayload
 
@@ -64,6 +65,7 @@ def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
     status, error_type = outcome(span, mapping)
     texts = {field: text(value) for field, value in filled(attributes, mapping.texts)}
     cost = amount(first(attributes, signals["cost"]))
+    duration_ms = _duration_ms(span)
     return {
         **texts,
         **_tokens(span, mapping),
@@ -75,8 +77,8 @@ def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
         "error_type": error_type,
         "workload": _workload(first(attributes, signals["batch"]), texts.get("service_tier", "")),
         "attempt": _attempt(first(attributes, signals["resends"])),
-        "duration_ms": _duration_ms(span),
-        "time_to_first_token_ms": _first_token_ms(span, mapping),
+        "duration_ms": duration_ms,
+        "time_to_first_token_ms": _first_token_ms(span, mapping, duration_ms),
         "cost": {"amount": cost} if cost else None,
     }
 
@@ -119,12 +121,20 @@ def _duration_ms(span: Span) -> float | None:
     return (span.end - span.start) / 1e6 if span.end >= span.start else None
 
 
-def _first_token_ms(span: Span, mapping: AttributeMapping) -> float | None:
+def _first_token_ms(span: Span, mapping: AttributeMapping, duration_ms: float | None) -> float | None:
+    """None also when it would come after the end: then two clocks disagree, and neither is to be believed."""
+    told = _told_first_token_ms(span, mapping)
+    if told is None:
+        times = [event.time for event in span.events if event.name in FIRST_TOKEN_EVENTS and event.time >= span.start]
+        told = (min(times) - span.start) / 1e6 if times else None
+    return None if told is None or (duration_ms is not None and told > duration_ms) else told
+
+
+def _told_first_token_ms(span: Span, mapping: AttributeMapping) -> float | None:
     attributes = span.attributes
     streamed = text(first(attributes, mapping.signals["streamed"])).lower() == "true"
     for timing in FIRST_TOKEN:
         value = number(attributes.get(timing.name))
         if value is not None and (streamed or not timing.streamed_only):
             return value * timing.ms
-    times = [event.time for event in span.events if event.name in FIRST_TOKEN_EVENTS and event.time >= span.start]
-    return (min(times) - span.start) / 1e6 if times else None
+    return None

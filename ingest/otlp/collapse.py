@@ -50,11 +50,11 @@ class Merge:
 
 
 def collapse(calls: Sequence[Call], outer: Mapping[Span, Span]) -> list[Merge]:
-    """One merge per paid call.
+    """One merge per paid call, whatever the order of the calls.
 
     `outer` leads from a span to the nearest call around it, and names the outer spans before those inside them.
     """
-    merges = _by_event_id(calls)
+    merges = _by_event_id(sorted(calls, key=_start))
     merge_of = {call.span: merge for merge in merges for call in merge.copies}
     inside = _inside(outer, merge_of)
     for span in sorted(inside, key=_places(outer), reverse=True):
@@ -62,8 +62,12 @@ def collapse(calls: Sequence[Call], outer: Mapping[Span, Span]) -> list[Merge]:
         # What a dropped call was around is now inside the call around that one.
         inside.get(outer.get(span, span), []).extend(distinct)
     for merge in merges:
-        merge.copies.sort(key=lambda call: call.span.start)
+        merge.copies.sort(key=_start)
     return [merge for merge in merges if merge.copies]
+
+
+def _start(call: Call) -> tuple[int, str]:
+    return call.span.start, call.span.ref
 
 
 def _by_event_id(calls: Sequence[Call]) -> list[Merge]:

@@ -53,7 +53,6 @@ class Span(Struct, kw_only=True, eq=False):
     trace_id: str
     span_id: str
     parent_span_id: str
-    name: str
     is_server: bool
     start: int
     end: int
@@ -130,7 +129,6 @@ def _span(span: Any, codec: _Codec, scope: str, resource: Attributes) -> Span:
         trace_id=codec.identifier(span.trace_id),
         span_id=codec.identifier(span.span_id),
         parent_span_id=codec.identifier(span.parent_span_id),
-        name=span.name or "",
         is_server=_enum(span.kind, _KINDS) == SERVER,
         start=_nanoseconds(span.start_time_unix_nano),
         end=_nanoseconds(span.end_time_unix_nano),
@@ -220,7 +218,6 @@ class _JsonSpan(_Json):
     trace_id: str | None = None
     span_id: str | None = None
     parent_span_id: str | None = None
-    name: str | None = None
     kind: int | str | None = None
     start_time_unix_nano: int | str | None = None
     end_time_unix_nano: int | str | None = None

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ingest.otlp.encoding import Span, Value
-from ingest.otlp.table import AttributeMapping
+from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.values import first, text
 
 HTTP_OUTCOMES: Final[Mapping[int, str]] = {429: "rate_limited", 408: "timeout", 504: "timeout", 499: "cancelled"}

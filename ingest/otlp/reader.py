@@ -13,7 +13,7 @@ from ingest.otlp.call import Call, read_call
 from ingest.otlp.collapse import Merge, collapse, merged
 from ingest.otlp.encoding import Attributes, Span, decode
 from ingest.otlp.identity import Identity
-from ingest.otlp.table import DEFAULT, AttributeMapping, Fields, tag_key
+from ingest.otlp.mapping import DEFAULT, AttributeMapping, Fields, tag_key
 from ingest.otlp.values import filled, label, spread, text
 from ingest.payloads import EventPayload
 
@@ -168,8 +168,8 @@ class _Surroundings:
 
 def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
     fields = _fields(span.attributes, mapping.inherited)
-    if span.is_server:
-        fields.setdefault("endpoint", (text(span.attributes.get("http.route")) or span.name)[:200])
+    if span.is_server and (route := text(span.attributes.get("http.route"))):
+        fields.setdefault("endpoint", route)
     fields["tags"] = _tags(span.attributes, mapping)
     return fields
 

@@ -12,7 +12,8 @@ import msgspec
 from core.money import MAX_AMOUNT, plain, quantize
 from ingest.otlp.content import OUTPUT
 from ingest.otlp.encoding import Attributes, Value
-from ingest.otlp.table import OUTPUT_RESPONSE_ID, OUTPUT_USAGE, RAW, SPREAD, Fields, Names
+from ingest.otlp.mapping import Fields
+from ingest.otlp.table import OUTPUT_RESPONSE_ID, OUTPUT_USAGE, RAW, SPREAD, Names
 
 _DEPTH: Final = 3
 """Levels of a JSON attribute that are read; the deepest name in the table has three."""
@@ -80,7 +81,8 @@ def amount(value: Value | None) -> str | None:
         return None
     if not cost.is_finite() or not 0 < cost < MAX_AMOUNT:
         return None
-    return plain(quantize(cost))
+    cost = quantize(cost)
+    return plain(cost) if cost else None
 
 
 def spread(attributes: Attributes) -> None:

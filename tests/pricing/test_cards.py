@@ -162,6 +162,11 @@ def test_a_cost_that_no_event_can_hold_is_unpriced() -> None:
     assert rate_quantity(UnitRate("x", "USD", 10**12, 1), Decimal(10**6)) == Rated(None, None, "cost_out_of_range")
 
 
+def test_savings_that_no_event_can_hold_are_unknown() -> None:
+    card = compile_card({"input_tokens": rate_of(10**18), "cache_read_input_tokens": rate_of(1)}, "USD")
+    assert rate(card, TokenUsage(cache_read=1)) == Rated(1, None)
+
+
 quantities = st.decimals(0, 10**6, places=9, allow_nan=False)
 unit_prices = st.decimals("0", "0.9", places=12, allow_nan=False)
 

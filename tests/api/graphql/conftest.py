@@ -10,7 +10,7 @@ import httpx
 import pytest
 import uvicorn
 
-from tests.api.graphql.guinea_pig import CANCELLED, MUTATIONS, make_app
+from tests.api.graphql.guinea_pig import CANCELLED, MUTATIONS, WITHDRAWN, make_app
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def anyio_backend() -> str:
 def forget() -> None:
     CANCELLED.clear()
     MUTATIONS.clear()
+    WITHDRAWN.clear()
 
 
 @pytest.fixture

@@ -189,6 +189,7 @@ class Query:
 
 CANCELLED: list[str] = []
 MUTATIONS: list[int] = []
+WITHDRAWN: set[str] = set()
 
 
 @strawberry.type
@@ -224,6 +225,8 @@ def make_schema(*, limits: Limits = Limits(), introspection: bool = True) -> Gua
 async def get_context(connection: HTTPConnection) -> str:
     """The bearer's name; three of the names are refused."""
     name = connection.headers.get("authorization", "Bearer nobody").removeprefix("Bearer ")
+    if name in WITHDRAWN:
+        raise Unauthenticated("This API key was withdrawn.")
     refusals = {
         "unknown": Unauthenticated("This API key is not known."),
         "ingester": Forbidden("The role 'ingest' may not query."),

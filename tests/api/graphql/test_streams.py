@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.api.graphql.guinea_pig import SECRET
+from tests.api.graphql.guinea_pig import SECRET, WITHDRAWN
 
 PROTOCOL = "graphql-transport-ws"
 MULTIPART = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json"
@@ -139,6 +139,14 @@ def test_a_query_over_a_socket(socket):
 def test_the_introduction_names_the_caller(socket, name):
     introduce(socket, **{name: "Bearer ada"})
     assert subscribe(socket, "subscription { caller }")[0]["payload"]["data"] == {"caller": "ada"}
+
+
+def test_a_withdrawn_key_ends_an_open_socket(socket):
+    introduce(socket, Authorization="Bearer bob")
+    assert subscribe(socket, "{ caller }")[0]["payload"]["data"] == {"caller": "bob"}
+    WITHDRAWN.add("bob")
+    say(socket, type="subscribe", id="2", payload={"query": "{ caller }"})
+    assert closing(socket) == (4403, "This API key was withdrawn.")
 
 
 def test_the_handshake_names_the_caller(server):

@@ -1,0 +1,74 @@
+"""The physical limit of ingest: the same bytes decoded, the same rows inserted into the same table, nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+import clickhouse_connect
+import msgspec
+from clickhouse_connect.driver.client import Client
+
+from attribution.store import Store
+from bench.chunks import BODY_EVENTS, Chunk
+from bench.memory import Memory, memory_of
+
+
+class Limit:
+    """An embedded engine in a process of its own, driven by one loop, inside a `with` block."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.shutdown()
+
+    def seconds(self, chunks: Sequence[Chunk], rows: int) -> float:
+        """How long it takes to decode the chunks' bodies and to insert their rows, `rows` at a time."""
+        return self._process.submit(_store, self._directory, chunks, rows).result()
+
+    def memory(self) -> Memory:
+        """What that process holds now."""
+        return self._process.submit(_own_memory).result()
+
+
+def _store(directory: Path, chunks: Sequence[Chunk], rows: int) -> float:
+    client = _client(directory, f"rows_{rows}")
+    return sum(_store_chunk(client, chunk, rows) for chunk in chunks)
+
+
+def _store_chunk(client: Client, chunk: Chunk, rows: int) -> float:
+    bodies, table = chunk.bodies(), chunk.table()
+    started = perf_counter()
+    for first in range(0, chunk.events, rows):
+        for body in bodies[first // BODY_EVENTS : (first + rows) // BODY_EVENTS]:
+            msgspec.json.decode(body)
+        client.insert_arrow("events", table.slice(first, rows))
+    return perf_counter() - started
+
+
+@cache
+def _client(directory: Path, database: str) -> Client:
+    """A client on a database of its own that holds the product's tables; open for as long as the process lives."""
+    store = Store(f"chdb://{directory}?database={database}")
+    store.migrate()
+    client = clickhouse_connect.get_client(interface="chdb", path=str(directory), database=database)
+    store.close()
+    return client
+
+
+def _own_memory() -> Memory:
+    return memory_of(os.getpid())

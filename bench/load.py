@@ -1,0 +1,56 @@
+"""Making the events to measure with: the demo company's, rated by the product's own rater."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import count, islice
+from pathlib import Path
+
+from api.demo.events import generate
+from attribution.event import EventRow, to_arrow
+from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
+from core.database import Database
+from core.settings import Settings
+from ingest.payloads import ENCODER, EventPayload
+from ingest.pipeline import EVENTS
+from ingest.rating import Measured, Rater, token_usage
+from ingest.rules import EventRules, quantity
+from pricing.book import PriceBook
+
+
+def prepare(directory: Path, events: int) -> Iterator[Chunk]:
+    """The demo company's `events` events of the last 90 days, in order of time, chunk by chunk."""
+    settings = Settings(data_dir=directory)
+    database = Database(settings.effective_database_url)
+    database.migrate()
+    rows = _Rows(PriceBook(database.session), settings)
+    stream = generate(events, seed=7, end=datetime.now(UTC))
+    for number in count():
+        batch = list(islice(stream, CHUNK_EVENTS))
+        if not batch:
+            break
+        chunk = Chunk(directory / f"{number:06}", len(batch))
+        chunk.write(_bodies(batch), to_arrow([rows.of(event) for event in batch]))
+        yield chunk
+    database.close()
+
+
+def _bodies(events: Sequence[EventPayload]) -> list[bytes]:
+    starts = range(0, len(events), BODY_EVENTS)
+    return [ENCODER.encode(events[start : start + BODY_EVENTS]) for start in starts]
+
+
+class _Rows:
+    """The rows the product would store now, at public prices."""
+
+    def __init__(self, book: PriceBook, settings: Settings) -> None:
+        self._rules = EventRules(settings)
+        self._rater = Rater(book, settings)
+        self._now = datetime.now(UTC)
+
+    def of(self, event: EventPayload) -> EventRow:
+        """The event's row."""
+        assert event.event_id is not None
+        measured = Measured(event, token_usage(event), quantity(event), self._rules.cost(event))
+        return self._rater.row(measured, event_id=event.event_id, source=EVENTS.source, received_at=self._now)

@@ -1,0 +1,188 @@
+"""A scoped key's answers equal an unscoped key's answers over a world that holds nothing but its scope.
+
+The test walks the schema: every field of every root field is asked for, so a new one is covered by being there; a new
+root field fails the test until somebody says here how to call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, get_named_type
+
+from api.graphql.schema import make_schema
+from attribution.dimensions import Dimension
+from tenants.principal import Role
+from tests.app import Api, running_api
+from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
+from tests.ingest.events import ago, wire_event
+
+SCHEMA = make_schema()._schema
+SCOPES = {"tenant": "mine", "team": "my-team", "environment": "my-env"}
+COLUMN = {"tenant": "tenant_id", "team": "team", "environment": "environment"}
+VOLATILE = {"ingestedAt", "freshAsOf", "createdAt"}
+"""When things arrived differs between two worlds by nature."""
+
+TEXTS = [
+    "feature",
+    "user_id",
+    "session_id",
+    "request_id",
+    "parent_event_id",
+    "region",
+    "service_name",
+    "endpoint",
+    "prompt_name",
+    "prompt_version",
+    "stage",
+    "provider_name",
+    "request_model",
+    "response_model",
+    "operation_name",
+    "service_tier",
+    "cost_category",
+    "error_type",
+]
+
+RANGE = "timeRange: {preset: LAST_7_DAYS}"
+CALLS = {
+    "costs": [
+        f"costs({RANGE})",
+        f"costs({RANGE}, granularity: HOUR, fillBuckets: true, first: 1000)",
+        *(
+            f"costs({RANGE}, groupBy: [{{dimension: {d.name}}}], orderBy: [{{by: {{dimension: {d.name}}}}}])"
+            for d in Dimension
+        ),
+        f'costs({RANGE}, groupBy: [{{tag: "secret"}}], where: {{or: [{{tenant: {{exists: true}}}}, {{tenant: {{exists: false}}}}]}})',
+        f'costs({RANGE}, where: {{tenant: {{eq: "other"}}}})',
+        f'costs({RANGE}, where: {{not: {{tenant: {{eq: "mine"}}}}}})',
+    ],
+    "events": [f"events({RANGE})", f'events({RANGE}, where: {{tenant: {{prefix: ""}}}}, orderBy: EFFECTIVE_COST)'],
+    "request": ['request(id: "request_id-mine-1")', 'request(id: "request_id-SECRET-1")', 'request(id: "shared")'],
+    "dimensionValues": [
+        *(f"dimensionValues(dimension: {d.name}, {RANGE})" for d in Dimension),
+        f'dimensionValues(dimension: TENANT, search: "o", {RANGE})',
+    ],
+    "ingestStatus": ["ingestStatus"],
+    "prices": ["prices"],
+}
+
+
+def selection(type_: Any, depth: int = 0) -> str:
+    """Everything that can be selected below the type without arguments that must be given."""
+    named = get_named_type(type_)
+    if not isinstance(named, GraphQLObjectType):
+        return ""
+    parts = []
+    for name, field in named.fields.items():
+        if depth > 4 or name in VOLATILE:
+            continue
+        parts.append(name + selection(field.type, depth + 1))
+    return " {" + " ".join(parts) + "}"
+
+
+def world(scope: str, *, with_others: bool) -> Iterator[dict[str, Any]]:
+    """Events inside the scope and, when asked for, others around them that share ids, requests and times."""
+    yield from events_of(scope, "mine", inside=True)
+    if with_others:
+        yield from events_of(scope, "SECRET", inside=False)
+
+
+def events_of(scope: str, marker: str, *, inside: bool) -> Iterator[dict[str, Any]]:
+    place = {"tenant_id": "mine", "team": "my-team", "environment": "my-env"}
+    if not inside:
+        place[COLUMN[scope]] = "SECRET-place"
+    for i in range(6):
+        yield wire_event(
+            f"{marker}-{i}",
+            **place,
+            **{name: f"{name}-{marker}-{i % 3}" for name in TEXTS if name != "request_id"},
+            request_id=f"request_id-{marker}-1" if i < 4 else "shared",
+            start_time=ago(hours=i * 5 + inside),
+            status="error" if i == 2 else "ok",
+            attempt=1 + i % 2,
+            cost={"amount": f"0.{i + 1}"} if i != 3 else None,
+            tags={"secret": f"{marker}-{i}"},
+        )
+
+
+def answers(api: Api, key: str) -> dict[str, Any]:
+    found = {}
+    for root, calls in CALLS.items():
+        field = SCHEMA.query_type.fields[root]
+        for call in calls:
+            answer = api.graphql("{ found: " + call + selection(field.type) + " }", key=key)
+            assert "errors" not in answer, (call, answer["errors"][:1])
+            found[call] = answer["data"]["found"]
+    return found
+
+
+@pytest.fixture
+def two_worlds(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Path) -> Iterator[tuple[Api, Api]]:
+    with (
+        fresh_clickhouse_url(embedded_clickhouse) as crowded_url,
+        fresh_clickhouse_url(embedded_clickhouse) as own_url,
+        running_api(crowded_url, tmp_path / "crowded") as crowded,
+        running_api(own_url, tmp_path / "own") as own,
+    ):
+        yield crowded, own
+
+
+def test_every_root_field_is_walked() -> None:
+    assert set(CALLS) == set(SCHEMA.query_type.fields)
+    for root in CALLS:
+        assert "{" in selection(SCHEMA.query_type.fields[root].type)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api], scope: str) -> None:
+    crowded, own = two_worlds
+    for api, with_others in ((crowded, True), (own, False)):
+        assert api.post_events(list(world(scope, with_others=with_others))).json()["rejected"] == 0
+    add_price(crowded, tenant="SECRET-tenant")
+    scoped = answers(crowded, crowded.make_key(Role.ADMIN, **{scope: SCOPES[scope]}))
+    everything = answers(own, own.make_key(Role.ADMIN))
+    assert scoped["ingestStatus"].pop("counters") is None
+    assert everything["ingestStatus"].pop("counters") is not None
+    assert "SECRET" not in repr(list(scoped.values()))
+    assert scoped == everything
+    assert "SECRET" in repr(
+        crowded.data("{ " + CALLS["events"][0] + selection(SCHEMA.type_map["EventConnection"]) + " }")
+    )
+
+
+def add_price(api: Api, **fields: str) -> Any:
+    given = ", ".join(f'{name}: "{value}"' for name, value in fields.items())
+    query = (
+        'mutation { addPrice(input: {provider: "SECRET", unit: "gb", price: "1", '
+        f'effectiveFrom: "2026-01-01T00:00:00Z", {given}}}) {{ price {{ id }} errors {{ code }} }} }}'
+    )
+    return api.data(query)["addPrice"]
+
+
+def test_money_needs_finance_and_stays_in_scope(embedded_api: Api) -> None:
+    api = embedded_api
+    mutation = (
+        'mutation { addPrice(input: {provider: "p", unit: "gb", price: "1", effectiveFrom: "2026-01-01T00:00:00Z", '
+        'tenant: "%s"}) { price { id tenant } errors { code } } }'
+    )
+    for role in (Role.VIEWER, Role.EDITOR, Role.INGEST):
+        for query in ("{ prices { id } }", mutation % "mine"):
+            errors = api.graphql(query, key=api.make_key(role))["errors"]
+            assert errors[0]["extensions"]["code"] == "FORBIDDEN"
+    mine = api.make_key(Role.FINANCE, tenant="mine")
+    assert api.data(mutation % "mine", key=mine)["addPrice"]["price"]["tenant"] == "mine"
+    for tenant in ("", "other"):
+        assert api.graphql(mutation % tenant, key=mine)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    teams = api.make_key(Role.FINANCE, team="my-team")
+    assert api.graphql(mutation % "mine", key=teams)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert api.data("{ prices { id } }", key=teams)["prices"] == []
+
+
+def test_selection_walks_lists_and_wrappers() -> None:
+    connection = GraphQLNonNull(GraphQLList(SCHEMA.type_map["CostConnection"]))
+    assert "costShare" in selection(connection)
