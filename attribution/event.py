@@ -140,19 +140,46 @@ def _is_absent(type_: ColumnType, values: Sequence[object]) -> bool:
 
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-_ARRIVAL_BITS = 40
-_REVISION_BITS = 8
-MAX_CLIENT_VERSION: Final = (1 << (64 - _ARRIVAL_BITS - _REVISION_BITS)) - 1
-MAX_REVISION: Final = (1 << _REVISION_BITS) - 1
+_TICK = timedelta(milliseconds=4)
+_ARRIVAL_BITS = 38
+_REPRICING_BITS = 6
+_MERGE_BITS = 3
+_INFORMED_BITS = 3
+_CLIENT_BITS = 64 - _ARRIVAL_BITS - _REPRICING_BITS - _MERGE_BITS - _INFORMED_BITS
+
+MAX_CLIENT_VERSION: Final = (1 << _CLIENT_BITS) - 2
+MAX_MERGES: Final = (1 << _MERGE_BITS) - 1
+MAX_INFORMED: Final = (1 << _INFORMED_BITS) - 1
+TOMBSTONE_VERSION: Final = (1 << 64) - 1
+"""Above everything a client can send, so that neither a replay nor a correction revives what was deleted."""
 
 
-def row_version(client_version: int, received_at: datetime, *, revision: int = 0) -> int:
+def row_version(client_version: int, received_at: datetime, *, informed: int = 0, merges: int = 0) -> int:
     """The number by which rows of one identity compete; the highest is the truth.
 
-    From the top: the client's version (16 bits: a correction wins), our own revision of it (8 bits: a repricing
-    wins), and the arrival counted backwards in milliseconds (40 bits, until 2060): of equal versions the first to
-    arrive stays, so a replay changes nothing even when prices have changed since.
+    From the top: the client's version (14 bits: a correction wins), how much the row knows of its call (3 bits: of two
+    reports of one call the better informed wins, even when they reach different replicas), how many reports were merged
+    into it (3 bits), our own repricings of it (6 bits), and the arrival counted backwards in ticks of 4 ms (38 bits,
+    until 2060): of equals the first to arrive stays, so a replay changes nothing even when prices have changed since.
     """
     last = (1 << _ARRIVAL_BITS) - 1
-    arrival = max(0, min((received_at - _EPOCH) // timedelta(milliseconds=1), last))
-    return ((client_version << _REVISION_BITS | revision) << _ARRIVAL_BITS) | (last - arrival)
+    arrival = max(0, min((received_at - _EPOCH) // _TICK, last))
+    version = client_version << _INFORMED_BITS | min(informed, MAX_INFORMED)
+    version = version << _MERGE_BITS | min(merges, MAX_MERGES)
+    return (version << _REPRICING_BITS) << _ARRIVAL_BITS | (last - arrival)
+
+
+def repriced_version(version: int) -> int:
+    """The version of the same row with new money: above the old one, below any better report or correction.
+
+    Raises OverflowError after 63 repricings of one event.
+    """
+    repricings = version >> _ARRIVAL_BITS & ((1 << _REPRICING_BITS) - 1)
+    if repricings == (1 << _REPRICING_BITS) - 1:
+        raise OverflowError("an event can be repriced at most 63 times")
+    return version + (1 << _ARRIVAL_BITS)
+
+
+def tombstone(row: EventRow) -> EventRow:
+    """The row that deletes this one for good."""
+    return row._replace(version=TOMBSTONE_VERSION, is_deleted=True)

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         ge=0,
         description="How many recent events a process remembers to report `duplicate`. Sums are right without it.",
     )
+    merge_window: int = Field(
+        default=20_000,
+        ge=0,
+        description="How many recent model calls a process remembers to unite reports of one call that come in "
+        "different exports. Beyond it, the better informed report of a day wins.",
+    )
     ingest_queue_events: int = Field(
         default=200_000, ge=1, description="Events waiting to be stored before ingest answers 503."
     )

@@ -21,7 +21,7 @@ Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Milliseconds = Annotated[float, Meta(ge=0, le=2_678_400_000)]
 """Up to 31 days; stored rounded to whole milliseconds."""
 Attempt = Annotated[int, Meta(ge=1, le=1000)]
-Version = Annotated[int, Meta(ge=0, le=65_535)]
+Version = Annotated[int, Meta(ge=0, le=16_382)]
 TagKey = Annotated[str, Meta(min_length=1, max_length=100)]
 TagValue = Annotated[str, Meta(max_length=500)]
 

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from attribution.event import EventRow
+from attribution.event import EventRow, row_version, tombstone
 from core.settings import Settings
+from ingest.calls import CallIndex, Key, RecentCalls, StoredCall, joined
+from ingest.copies import Copy, informedness
 from ingest.counters import Counters
 from ingest.payloads import ENCODER, DerivedId, EventPayload, Receipt, Rejection
 from ingest.rating import Measured, Rater, token_usage
@@ -24,24 +26,19 @@ from tenants.scope import Scope
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How events come in: the name stored as their `source`, and what is asked of them.
-
-    `require_measure`: an event must say what it used. `merge_copies`: an event seen before with other content is the
-    same call told twice, not a conflict.
-    """
+    """How events come in: the name stored as their `source`, and whether each must say what it used."""
 
     source: str
     require_measure: bool = True
-    merge_copies: bool = False
 
 
 EVENTS = Door("events")
-OTLP = Door("otlp", require_measure=False, merge_copies=True)
+OTLP = Door("otlp", require_measure=False)
 
 _DECODER = msgspec.json.Decoder(EventPayload)
 
-Item = bytes | EventPayload
-"""An event as its JSON text, or already read by a door."""
+Item = bytes | EventPayload | Copy
+"""An event as its JSON text or already read, or one report of a call, which others may tell too."""
 
 
 @dataclass(slots=True)
@@ -51,6 +48,8 @@ class _Prepared:
     receipt: Receipt
     rows: list[EventRow] = field(default_factory=list)
     identities: dict[Identity, Content] = field(default_factory=dict)
+    calls: CallIndex = field(default_factory=CallIndex)
+    replaced: list[Key] = field(default_factory=list)
 
 
 class Pipeline:
@@ -61,6 +60,7 @@ class Pipeline:
         self._rules = EventRules(settings)
         self._names = NameCardinality(settings.max_distinct_names)
         self._recent = RecentEvents(settings.duplicate_window)
+        self._calls = RecentCalls(settings.merge_window)
         self._rater = rater
         self._writer = writer
         # One thread: decoding holds the interpreter anyway, and the order of bodies stays the order of arrival.
@@ -83,6 +83,7 @@ class Pipeline:
         prepared = await loop.run_in_executor(self._thread, self._prepare, items, door, scope)
         await self._writer.write(prepared.rows)
         self._recent.remember(prepared.identities)
+        self._calls.remember(prepared.calls, prepared.replaced)
         receipt = prepared.receipt
         for rejection in rejections:
             receipt.received += 1
@@ -101,29 +102,54 @@ class Pipeline:
         for index, item in enumerate(items):
             event: EventPayload | None = None
             try:
-                event = _decode(item)
-                self._accept(index, _scoped(event, scope), door, now, prepared)
+                event = _scoped(_decode(item), scope)
+                if isinstance(item, Copy):
+                    self._accept_report(item, door, now, prepared)
+                else:
+                    self._accept_event(index, event, door, now, prepared)
             except RuleBroken as broken:
                 name = event.event_id if event else None
                 _reject(prepared.receipt, Rejection(index, broken.field, broken.rule, str(broken), name))
         return prepared
 
-    def _accept(self, index: int, event: EventPayload, door: Door, now: datetime, prepared: _Prepared) -> None:
+    def _accept_event(self, index: int, event: EventPayload, door: Door, now: datetime, prepared: _Prepared) -> None:
         measured = self._measure(event, door, now)
         encoded = ENCODER.encode(event)
         digest = content(encoded)
         event_id = event.event_id or f"derived:{content(encoded + b'#id').hex()}{digest.hex()}"
         key = identity(event.tenant_id, event_id, event.start_time.date(), event.version)
-        if self._is_known(key, digest, event, door, prepared):
+        if self._is_known(key, digest, event, prepared):
             prepared.receipt.duplicate += 1
         else:
-            row = self._rater.row(measured, event_id=event_id, source=door.source, received_at=now)
-            prepared.rows.append(row)
+            version = row_version(event.version, now)
+            row = self._rater.row(measured, event_id=event_id, source=door.source, received_at=now, version=version)
             prepared.identities[key] = digest
-            prepared.receipt.accepted += 1
-            prepared.receipt.unpriced += row.effective_cost is None
+            _store(row, prepared)
         if event.event_id is None:
             prepared.receipt.derived_event_ids.append(DerivedId(index, event_id))
+
+    def _accept_report(self, report: Copy, door: Door, now: datetime, prepared: _Prepared) -> None:
+        """Store a new call, or what the report adds to a call that is stored already."""
+        known = prepared.calls.find(report) or self._calls.find(report)
+        copy = joined(known, report) if known else report
+        if copy is None:
+            prepared.receipt.duplicate += 1
+            return
+        event, merges = copy.event, known.merges + 1 if known else 0
+        if event.event_id is None:
+            raise RuleBroken("event_id", "required", "neither a response nor a span tells this call from others")
+        row = self._rater.row(
+            self._measure(event, door, now),
+            event_id=event.event_id,
+            source=door.source,
+            received_at=now,
+            version=row_version(event.version, now, informed=informedness(event), merges=merges),
+        )
+        if known is None:
+            _store(row, prepared)
+        else:
+            _replace(known, row, prepared)
+        prepared.calls.add(StoredCall(copy, row, merges))
 
     def _measure(self, event: EventPayload, door: Door, now: datetime) -> Measured:
         """The event with its numbers read, once it keeps every rule. Raises RuleBroken."""
@@ -136,14 +162,14 @@ class Pipeline:
         self._names.check(event, now)
         return measured
 
-    def _is_known(self, key: Identity, digest: Content, event: EventPayload, door: Door, prepared: _Prepared) -> bool:
+    def _is_known(self, key: Identity, digest: Content, event: EventPayload, prepared: _Prepared) -> bool:
         """True for a replay. Raises RuleBroken for other content under the same id and version."""
         earlier = prepared.identities.get(key)
         if earlier is not None:
             seen = Seen.SAME if earlier == digest else Seen.DIFFERENT
         else:
             seen = self._recent.look_up(key, digest)
-        if seen is Seen.DIFFERENT and not door.merge_copies:
+        if seen is Seen.DIFFERENT:
             message = (
                 f"event {event.event_id!r} was already accepted with other content; "
                 f"to correct it, send it with a version above {event.version}"
@@ -153,11 +179,10 @@ class Pipeline:
 
 
 def _decode(item: Item) -> EventPayload:
-    if isinstance(item, EventPayload):
-        event = item
-    else:
+    event = item.event if isinstance(item, Copy) else item
+    if isinstance(event, bytes):
         try:
-            event = _DECODER.decode(item)
+            event = _DECODER.decode(event)
         except msgspec.DecodeError as error:
             raise decoding_error(error) from error
     try:
@@ -178,6 +203,22 @@ def _scoped(event: EventPayload, scope: Scope) -> EventPayload:
         elif value != allowed:
             raise RuleBroken(field_, "scope", f"this key may only send events of {field_} {allowed!r}")
     return event
+
+
+def _store(row: EventRow, prepared: _Prepared) -> None:
+    prepared.rows.append(row)
+    prepared.receipt.accepted += 1
+    prepared.receipt.unpriced += row.effective_cost is None
+
+
+def _replace(known: StoredCall, row: EventRow, prepared: _Prepared) -> None:
+    """Store the better informed row of a known call; where its identity changed, delete the old one."""
+    prepared.rows.append(row)
+    prepared.receipt.duplicate += 1
+    if known.key != (row.tenant_id, row.event_id):
+        prepared.rows.append(tombstone(known.row))
+        prepared.replaced.append(known.key)
+        prepared.calls.forget(known.key)
 
 
 def _reject(receipt: Receipt, rejection: Rejection) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum, unique
 from typing import NamedTuple
 
-from attribution.event import EventRow, Nano, Pico, row_version
+from attribution.event import EventRow, Nano, Pico
 from core.settings import Settings
 from ingest.payloads import EventPayload
 from pricing.book import PriceBook
@@ -72,7 +72,7 @@ class Rater:
         self._currency = settings.currency
         self._prefer_reported = settings.prefer_reported_cost
 
-    def row(self, measured: Measured, *, event_id: str, source: str, received_at: datetime) -> EventRow:
+    def row(self, measured: Measured, *, event_id: str, source: str, received_at: datetime, version: int) -> EventRow:
         """The row to store for an event that was received at that instant."""
         rating = self._rate(measured)
         effective, cost_source = self._effective(measured.reported, rating.cost)
@@ -82,6 +82,7 @@ class Rater:
             event_id=event_id,
             source=source,
             received_at=received_at,
+            version=version,
             effective=effective,
             cost_source=cost_source,
             currency=self._currency,
@@ -165,6 +166,7 @@ def _row(
     event_id: str,
     source: str,
     received_at: datetime,
+    version: int,
     effective: Pico | None,
     cost_source: CostSource,
     currency: str,
@@ -173,7 +175,7 @@ def _row(
     return EventRow(
         tenant_id=event.tenant_id,
         event_id=event_id,
-        version=row_version(event.version, received_at),
+        version=version,
         start_time=event.start_time,
         ingested_at=received_at,
         kind=event.kind,

@@ -49,7 +49,7 @@ class IngestRoutes:
             Rejection(index, span.field, span.rule, span.message, span.span)
             for index, span in enumerate(reading.rejected)
         ]
-        receipt = await self._pipeline.ingest(reading.events, door=OTLP, scope=scope, rejections=rejections)
+        receipt = await self._pipeline.ingest(reading.calls, door=OTLP, scope=scope, rejections=rejections)
         return _export_answer(receipt, content_type)
 
     async def _body(self, request: Request) -> bytes:

@@ -5,7 +5,6 @@ from ingest.otlp.mapping import DEFAULT, AttributeMapping
 from ingest.otlp.reader import (
     UNATTRIBUTED,
     Attribution,
-    Provenance,
     RejectedSpan,
     TraceReading,
     read_traces,
@@ -16,7 +15,6 @@ __all__ = [
     "UNATTRIBUTED",
     "AttributeMapping",
     "Attribution",
-    "Provenance",
     "RejectedSpan",
     "TraceReading",
     "UnreadableTraces",

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.copies import Identity
 from ingest.otlp.billing import operation_name
 from ingest.otlp.encoding import Span, Value
-from ingest.otlp.identity import Identity, event_id, provider_name, telling_response_id
+from ingest.otlp.identity import event_id, provider_name, telling_response_id
 from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.outcome import outcome
 from ingest.otlp.table import FIRST_TOKEN, FIRST_TOKEN_EVENTS

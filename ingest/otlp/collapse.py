@@ -8,22 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from ingest.otlp.call import Call
 from ingest.otlp.encoding import Span
-from ingest.payloads import EventPayload
 
-_TOKENS: Final = tuple(name for name in EventPayload.__struct_fields__ if name.endswith("_tokens"))
-_DECIDED: Final = frozenset(
-    {"event_id", "parent_event_id", "version", "kind", "start_time", "duration_ms", "workload", "status"}
-    | {"error_type", "attempt", "cache_hit", "fallback", "tags"}
-)
-_PICKED: Final = tuple(name for name in EventPayload.__struct_fields__ if name not in _DECIDED)
 _OTHER_KINDS: Final = frozenset({"embeddings", "rerank"})
-_SAYS_MORE: Final = {"ok": 0, "error": 1}
 
 
 @dataclass(eq=False, slots=True)
@@ -126,47 +116,3 @@ def _united(one: Merge, other: Merge, merge_of: dict[Span, Merge]) -> Merge:
         merge_of[call.span] = kept
     emptied.copies = []
     return kept
-
-
-# --- Merging ----------------------------------------------------------------------------------------------------------
-
-
-def merged(merge: Merge) -> EventPayload:
-    """The event of the best informed copy, completed from the others. Nothing is added up."""
-    copies = merge.copies
-    if len(copies) == 1:
-        return copies[0].event
-    named = [call for call in copies if call.identity == "response"] or copies
-    informed = sorted(copies, key=_informedness, reverse=True)
-    events = [call.event for call in copies]
-    fields: dict[str, Any] = {name: _pick(informed, name) for name in _PICKED}
-    fields |= {
-        "event_id": named[0].event.event_id,
-        "parent_event_id": events[0].parent_event_id,
-        "start_time": min(event.start_time for event in events),
-        "duration_ms": max((event.duration_ms for event in events if event.duration_ms is not None), default=None),
-        "attempt": max(event.attempt for event in events),
-        "workload": "batch" if any(event.workload == "batch" for event in events) else "interactive",
-        "tags": {key: value for call in reversed(informed) for key, value in call.event.tags.items()},
-    }
-    fields |= _ending([call.event for call in named], told=merge.has_response)
-    return msgspec.structs.replace(informed[0].event, **fields)
-
-
-def _informedness(call: Call) -> tuple[int, int]:
-    counts = [getattr(call.event, name) for name in _TOKENS]
-    return sum(1 for count in counts if count), sum(count is not None for count in counts)
-
-
-def _pick(calls: Sequence[Call], name: str) -> Any:
-    """The first value that was said of the call, else the first that was implied."""
-    values = [(call.implies(name), value) for call in calls if (value := getattr(call.event, name)) not in (None, "")]
-    return min(values, key=lambda item: item[0])[1] if values else getattr(calls[0].event, name)
-
-
-def _ending(events: Sequence[EventPayload], *, told: bool) -> dict[str, str]:
-    """The most telling status. Without a response, a failure inside a call that went well was only an attempt."""
-    if not told and events[0].status == "ok":
-        events = events[:1]
-    telling = max(events, key=lambda event: _SAYS_MORE.get(event.status, 2))
-    return {"status": telling.status, "error_type": telling.error_type}

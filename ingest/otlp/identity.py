@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from ingest.otlp.encoding import Span
-
-Identity = Literal["response", "span"]
-"""What an event id names: a provider's response, which all copies share, or a span, which they do not."""
 
 PROVIDER_APIS: Final = frozenset({"chat", "responses", "messages", "completion", "embedding", "rerank"})
 """Suffixes by which the Vercel AI SDK names an API of a provider: `openai.chat` is `openai`."""

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.copies import Copy, still_implied, united
 from ingest.otlp.billing import is_billable
 from ingest.otlp.call import Call, read_call
-from ingest.otlp.collapse import Merge, collapse, merged
+from ingest.otlp.collapse import Merge, collapse
 from ingest.otlp.encoding import Attributes, Span, decode
-from ingest.otlp.identity import Identity
 from ingest.otlp.mapping import DEFAULT, AttributeMapping, Fields, tag_key
 from ingest.otlp.values import filled, label, spread, text
 from ingest.payloads import EventPayload
@@ -43,34 +43,20 @@ class RejectedSpan:
     message: str
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where an event comes from, for a merge with copies that arrive in other exports.
-
-    `identity` tells whether its event id names a response (copies elsewhere get the same id) or a span (they do not).
-    `tenant_said` is False when the tenant was only implied: a copy elsewhere may know better. `spans` are the addresses
-    (`trace:span`) of all copies, outermost first; `parent` is the address of the span around them, or empty.
-    """
-
-    identity: Identity
-    tenant_said: bool
-    spans: tuple[str, ...]
-    parent: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class TraceReading:
-    """The paid calls of one export; every span is an event, collapsed, skipped or rejected.
+    """The paid calls of one export; every span is a call, collapsed, skipped or rejected."""
 
-    `provenance` has one entry per event, in the same order.
-    """
-
-    events: list[EventPayload]
-    provenance: list[Provenance]
+    calls: list[Copy]
     spans: int
     collapsed: int
     skipped: int
     rejected: list[RejectedSpan]
+
+    @property
+    def events(self) -> list[EventPayload]:
+        """The calls as events."""
+        return [call.event for call in self.calls]
 
 
 def read_traces(
@@ -88,8 +74,7 @@ def read_traces(
     calls, rejected = _read(billable, surroundings, _Implied(defaults, mapping), mapping)
     merges = collapse(calls, surroundings.outer)
     return TraceReading(
-        events=[merged(merge) for merge in merges],
-        provenance=[_provenance(merge) for merge in merges],
+        calls=[_copy(merge) for merge in merges],
         spans=len(spans),
         collapsed=len(calls) - len(merges),
         skipped=len(spans) - len(billable),
@@ -116,11 +101,12 @@ def _rejection(span: Span, error: msgspec.ValidationError) -> RejectedSpan:
     return RejectedSpan(span.ref, field, rule, f"Span {span.ref} has an unusable {field or 'value'}: {rule}.")
 
 
-def _provenance(merge: Merge) -> Provenance:
+def _copy(merge: Merge) -> Copy:
     span = merge.copies[0].span
-    return Provenance(
+    return Copy(
+        event=united(merge.copies),
         identity="response" if merge.has_response else "span",
-        tenant_said=not all(call.implies("tenant_id") for call in merge.copies),
+        implied=still_implied(merge.copies),
         spans=tuple(call.span.ref for call in merge.copies),
         parent=f"{span.trace_id}:{span.parent_span_id}" if span.parent_span_id else "",
     )

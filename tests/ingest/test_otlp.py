@@ -62,7 +62,7 @@ def test_every_paid_call_is_read_once(entry: dict[str, Any]) -> None:
     assert len(reading.events) == entry["expected_calls_after_dedup"]
     assert reading.rejected == []
     assert reading.spans == entry["spans"] == len(reading.events) + reading.collapsed + reading.skipped
-    assert len(reading.provenance) == len(reading.events)
+    assert len(reading.calls) == len(reading.events)
 
 
 @by_capture

@@ -328,7 +328,7 @@ def test_a_call_nobody_claims_goes_to_the_default_then_to_unattributed() -> None
     assert event_of(chat(), defaults=Attribution(tenant_id="header")).tenant_id == "header"
     reading = read(chat())
     assert reading.events[0].tenant_id == "unattributed"
-    assert not reading.provenance[0].tenant_said
+    assert "tenant_id" in reading.calls[0].implied
 
 
 def test_an_agent_stands_in_for_a_feature_nobody_named() -> None:
