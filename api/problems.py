@@ -1,37 +1,16 @@
-"""How the REST doors say what went wrong: one status per kind of error, one JSON shape, no internals."""
+"""How the REST doors say what went wrong: one JSON shape, no internals."""
 
 from __future__ import annotations
 
-import logging
 from typing import Final
-from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from core.errors import ApportionError, Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
-from ingest.body import BodyTooLarge, TooManyItems, UnsupportedEncoding
+from api.failures import log_unexpected, status_of
+from core.errors import ApportionError
 
 RETRY_AFTER_SECONDS: Final = 1
-
-STATUS_OF: Final[tuple[tuple[type[ApportionError], int], ...]] = (
-    (Unauthenticated, 401),
-    (Forbidden, 403),
-    (NotFound, 404),
-    (Conflict, 409),
-    (BodyTooLarge, 413),
-    (TooManyItems, 413),
-    (UnsupportedEncoding, 415),
-    (Unavailable, 503),
-    (InvalidInput, 400),
-)
-
-_logger = logging.getLogger("apportion.http")
-
-
-def status_of(error: ApportionError) -> int:
-    """The HTTP status that says this."""
-    return next((status for kind, status in STATUS_OF if isinstance(error, kind)), 400)
 
 
 def problem(status: int, code: str, message: str, **extra: str) -> JSONResponse:
@@ -55,6 +34,5 @@ async def conceal(request: Request, error: Exception) -> Response:
 
     OpenTelemetry exporters drop their data on 500 and retry on 503, so internal trouble must never be a 500.
     """
-    error_id = uuid4().hex
-    _logger.error("unexpected error %s at %s %s", error_id, request.method, request.url.path, exc_info=error)
+    error_id = log_unexpected(error, f"{request.method} {request.url.path}")
     return problem(503, "INTERNAL_SERVER_ERROR", "internal server error", errorId=error_id)

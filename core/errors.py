@@ -21,6 +21,24 @@ class Unavailable(ApportionError):
     code = "UNAVAILABLE"
 
 
+class TimedOut(Unavailable):
+    """The work was stopped because it ran longer than it may."""
+
+    code = "TIMEOUT"
+
+
+class TooLarge(InvalidInput):
+    """The request is larger than a request may be."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class Unsupported(InvalidInput):
+    """The request is written in a form that is not read here."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class Conflict(ApportionError):
     """The change would overwrite something that must not be overwritten."""
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import zstandard
 
-from core.errors import ApportionError, InvalidInput
+from core.errors import InvalidInput, TooLarge, Unsupported
 
 
 class UnreadableBody(InvalidInput):
@@ -17,7 +17,7 @@ class UnreadableBody(InvalidInput):
     code = "UNREADABLE_BODY"
 
 
-class BodyTooLarge(ApportionError):
+class BodyTooLarge(TooLarge):
     """The body is larger than a body may be, as sent or decompressed."""
 
     code = "PAYLOAD_TOO_LARGE"
@@ -26,7 +26,7 @@ class BodyTooLarge(ApportionError):
         super().__init__(f"the body is larger than {limit} bytes; send smaller batches")
 
 
-class TooManyItems(ApportionError):
+class TooManyItems(TooLarge):
     """The body holds more items than a body may hold."""
 
     code = "TOO_MANY_ITEMS"
@@ -35,7 +35,7 @@ class TooManyItems(ApportionError):
         super().__init__(f"the body holds {count} items, more than {limit}; send smaller batches")
 
 
-class UnsupportedEncoding(ApportionError):
+class UnsupportedEncoding(Unsupported):
     """The body's Content-Encoding is none of ours."""
 
     code = "UNSUPPORTED_ENCODING"

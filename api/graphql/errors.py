@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from typing import Any, Final
-from uuid import uuid4
 
 from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.exceptions import StrawberryInputCoercionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
+from api.failures import log_unexpected
 from core.errors import ApportionError
 
 # The codes Apollo clients, gateways and test tools know.
@@ -21,14 +20,11 @@ OPERATION_RESOLUTION_FAILURE: Final = "OPERATION_RESOLUTION_FAILURE"
 BAD_USER_INPUT: Final = "BAD_USER_INPUT"
 BAD_REQUEST: Final = "BAD_REQUEST"
 PERSISTED_QUERY_NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
-TIMEOUT: Final = "TIMEOUT"
 INTERNAL_SERVER_ERROR: Final = "INTERNAL_SERVER_ERROR"
 
 MASK: Final = "Internal server error"
 
 SUGGESTION: Final = re.compile(r"\s*Did you mean .*?\?", re.DOTALL)
-
-logger = logging.getLogger("apportion.graphql")
 
 
 def presentable(errors: Iterable[GraphQLError], *, hide_suggestions: bool) -> list[GraphQLError]:
@@ -94,10 +90,3 @@ def _masked(error: GraphQLError, ids: dict[tuple[type, str], str]) -> GraphQLErr
         ids[kind] = log_unexpected(cause, f"GraphQL field {'.'.join(map(str, error.path or []))}")
     extensions = {"code": INTERNAL_SERVER_ERROR, "errorId": ids[kind]}
     return GraphQLError(MASK, error.nodes, error.source, error.positions, error.path, extensions=extensions)
-
-
-def log_unexpected(cause: BaseException, where: str) -> str:
-    """A new error id, under which the exception is in the log."""
-    error_id = uuid4().hex
-    logger.error("unexpected error %s in %s", error_id, where, exc_info=cause)
-    return error_id

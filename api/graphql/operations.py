@@ -12,7 +12,7 @@ from api.graphql.context import Information
 from api.graphql.costs import TagValue
 from api.graphql.inputs import CostFilter, Direction, TimeRange
 from api.graphql.naming import described_enum
-from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint
+from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
 from attribution.dimensions import Dimension
 from attribution.event import COLUMNS, ColumnType
@@ -189,12 +189,7 @@ def _connection(page: OperationPage, question: str, after: str | None) -> EventC
     return EventConnection(
         nodes=nodes,
         edges=[EventEdge(cursor=c, node=n) for c, n in zip(cursors, nodes, strict=True)],
-        page_info=PageInfo(
-            has_next_page=page.has_next,
-            has_previous_page=after is not None,
-            start_cursor=cursors[0] if cursors else None,
-            end_cursor=cursors[-1] if cursors else None,
-        ),
+        page_info=page_info(cursors, has_next=page.has_next, has_previous=after is not None),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import strawberry
 
-from api.graphql import costs, operations, prices, status
+from api.graphql import audit, costs, operations, prices, status
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -25,6 +25,7 @@ class Query:
     dimension_values = strawberry.field(status.dimension_values, description=status.dimension_values.__doc__)
     ingest_status = strawberry.field(status.ingest_status, description=status.ingest_status.__doc__)
     prices = strawberry.field(prices.prices, description=prices.prices.__doc__)
+    audit_log = strawberry.field(audit.audit_log, description=audit.audit_log.__doc__)
 
 
 @strawberry.type(description="Everything that can be changed.")

@@ -17,9 +17,10 @@ from strawberry.http.streaming import HTTPStreamTransport, MultipartSubscription
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.types import ExecutionResult
 
-from api.graphql.errors import MASK, TIMEOUT, log_unexpected
+from api.failures import log_unexpected
+from api.graphql.errors import MASK
 from api.graphql.negotiation import Answer
-from core.errors import ApportionError, Unavailable
+from core.errors import ApportionError, TimedOut
 
 OPTIONS: Final = orjson.OPT_UTC_Z
 
@@ -31,10 +32,8 @@ MAX_REASON: Final = 123
 """Bytes a close frame has room for."""
 
 
-class OperationTimeout(Unavailable):
+class OperationTimeout(TimedOut):
     """The operation was stopped because it ran longer than it may."""
-
-    code = TIMEOUT
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The operation took longer than {seconds:g} seconds and was stopped.")

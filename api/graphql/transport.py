@@ -30,31 +30,20 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from api.failures import BAD_REQUEST, log_unexpected, status_of
 from api.graphql.calls import Call, Refusal, read_call, refuse_cross_site
 from api.graphql.documents import PersistedQueryNotFound
 from api.graphql.engine import GuardedSchema
-from api.graphql.errors import INTERNAL_SERVER_ERROR, MASK, OPERATION_RESOLUTION_FAILURE, log_unexpected
+from api.graphql.errors import INTERNAL_SERVER_ERROR, MASK, OPERATION_RESOLUTION_FAILURE
 from api.graphql.graphiql import page
 from api.graphql.negotiation import Answer, negotiate, wants_page
 from api.graphql.streams import STREAMS, OperationTimeout, Socket, TextFrames, encode, encode_text, first_within
-from core.errors import ApportionError, Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
+from core.errors import ApportionError, InvalidInput
 
 ANY_METHOD: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """What to route here, so that a wrong method is refused in GraphQL JSON too."""
 
-REQUEST_ERROR: Final = 400
-"""Status of a request that cannot be run; the specification's newest draft has 422."""
-
 HEADERS: Final = {"cache-control": "private, no-store", "vary": "Accept", "x-content-type-options": "nosniff"}
-
-STATUS_OF: Final[tuple[tuple[type[ApportionError], int], ...]] = (
-    (Unauthenticated, 401),
-    (Forbidden, 403),
-    (NotFound, 404),
-    (Conflict, 409),
-    (OperationTimeout, 504),
-    (Unavailable, 503),
-)
 
 GetContext = Callable[[HTTPConnection], object | Awaitable[object]]
 
@@ -227,7 +216,7 @@ def _is_request_error(result: ExecutionResult) -> bool:
 
 
 def _status(result: ExecutionResult, answer: Answer) -> int:
-    return REQUEST_ERROR if answer is Answer.GRAPHQL and _is_request_error(result) else 200
+    return BAD_REQUEST if answer is Answer.GRAPHQL and _is_request_error(result) else 200
 
 
 def _body(result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -254,7 +243,7 @@ def _status_of(refused: ApportionError, answer: Answer | None) -> int:
         return refused.status
     if isinstance(refused, PersistedQueryNotFound | UnknownOperation) and answer is Answer.JSON:
         return 200
-    return next((status for kind, status in STATUS_OF if isinstance(refused, kind)), REQUEST_ERROR)
+    return status_of(refused)
 
 
 def _errors(status: int, message: str, answer: Answer | None, **extensions: str) -> Response:
