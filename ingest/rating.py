@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, unique
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from attribution.event import EventRow, Nano, Pico
 from core.settings import Settings
@@ -171,60 +172,18 @@ def _row(
     cost_source: CostSource,
     currency: str,
 ) -> EventRow:
-    event, usage = measured.event, measured.usage or _NO_TOKENS
-    return EventRow(
-        tenant_id=event.tenant_id,
-        event_id=event_id,
-        version=version,
-        start_time=event.start_time,
-        ingested_at=received_at,
-        kind=event.kind,
-        source=source,
-        team=event.team,
-        feature=event.feature,
-        user_id=event.user_id,
-        session_id=event.session_id,
-        request_id=event.request_id,
-        parent_event_id=event.parent_event_id,
-        environment=event.environment,
-        region=event.region,
-        service_name=event.service_name,
-        endpoint=event.endpoint,
-        prompt_name=event.prompt_name,
-        prompt_version=event.prompt_version,
-        workload=event.workload,
-        stage=event.stage,
-        provider_name=event.provider_name,
-        request_model=event.request_model,
-        response_model=event.response_model,
-        operation_name=event.operation_name,
-        service_tier=event.service_tier,
-        cost_category=event.cost_category,
-        status=event.status,
-        error_type=event.error_type,
-        attempt=event.attempt,
-        cache_hit=event.cache_hit,
-        fallback=event.fallback,
-        duration_ms=_milliseconds(event.duration_ms),
-        time_to_first_token_ms=_milliseconds(event.time_to_first_token_ms),
-        uncached_input_tokens=usage.uncached_input,
-        cache_read_input_tokens=usage.cache_read,
-        cache_creation_5m_input_tokens=usage.cache_creation,
-        cache_creation_1h_input_tokens=usage.cache_creation_1h,
-        audio_input_tokens=usage.audio_input,
-        text_output_tokens=usage.output,
-        reasoning_output_tokens=usage.reasoning,
-        audio_output_tokens=usage.audio_output,
-        quantity=_nano(measured.quantity),
-        unit=event.unit,
-        effective_cost=effective,
-        reported_cost=measured.reported,
-        rated_cost=rating.cost,
-        list_cost=rating.list_cost,
-        cache_savings=rating.cache_savings,
-        billing_currency=currency,
-        cost_source=cost_source.value,
-        unpriced_reason=rating.reason if effective is None else "",
-        price_id=rating.price_id,
-        tags=event.tags,
+    event = measured.event
+    identity = (event.tenant_id, event_id, version, event.start_time, received_at, event.kind, source)
+    timing = (_milliseconds(event.duration_ms), _milliseconds(event.time_to_first_token_ms))
+    quantity = (_nano(measured.quantity), event.unit)
+    costs = (effective, measured.reported, rating.cost, rating.list_cost, rating.cache_savings)
+    provenance = (currency, cost_source.value, rating.reason if effective is None else "", rating.price_id)
+    tokens = measured.usage or _NO_TOKENS
+    return EventRow._make(
+        (*identity, *_told_of(event), *timing, *tokens, *quantity, *costs, *provenance, event.tags, False)
     )
+
+
+_TOLD: Final = EventRow._fields[EventRow._fields.index("team") : EventRow._fields.index("duration_ms")]
+_told_of: Final = attrgetter(*_TOLD)
+"""What a row repeats of the event word for word, in the row's order."""
