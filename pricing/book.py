@@ -24,6 +24,7 @@ from pricing.models import NegotiatedPrice, draft_price
 from pricing.names import canonical_model, canonical_provider
 from pricing.negotiated import Negotiated
 from pricing.quotes import Call, Day, Quote, Terms, UnitQuote, quote_card, unit_quoter
+from tenants.audit import Action, record
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _LOGGER: Final = logging.getLogger(__name__)
@@ -208,9 +209,11 @@ class PriceBook:
         with self._session() as session:
             session.add(row)
             try:
-                session.commit()
+                session.flush()
             except IntegrityError:
                 raise PriceExists(row) from None
+            record(session, row.created_by, Action.ADD_PRICE, f"price {row.id}", **row.model_dump())
+            session.commit()
             session.refresh(row)
 
     def _current(self) -> _Shelf:

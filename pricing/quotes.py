@@ -31,7 +31,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class UnitQuote:
-    """The rate of a unit that is no token, as Quote has cards. The reasons are Quote's, and `no_rate_for:<unit>`."""
+    """The rate of a unit that is no token, as Quote has cards. The only reason is `no_rate_for:<unit>`."""
 
     card: UnitRate | None
     list_card: UnitRate | None
@@ -115,12 +115,12 @@ def unit_quoter(unit: str) -> Callable[[Terms, datetime], UnitQuote]:
     """How to quote that unit: the most specific negotiated rate, else the public one."""
 
     def quote_unit(terms: Terms, at: datetime) -> UnitQuote:
-        list_rates, reason = terms.list_rates(at)
+        list_rates, _ = terms.list_rates(at)
         listed = list_rates.get(unit)
         list_rate = compile_unit_rate(listed, terms.currency) if listed and not listed.tiers else None
         agreed = rates_in_force(terms.layers, at).get(unit)
         rate = compile_unit_rate(agreed, terms.currency) if agreed else list_rate
-        return UnitQuote(rate, list_rate, "" if rate else reason or f"no_rate_for:{unit}")
+        return UnitQuote(rate, list_rate, "" if rate else f"no_rate_for:{unit}")
 
     return quote_unit
 
