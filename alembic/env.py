@@ -3,7 +3,11 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import ingest.rejected
+import ingest.repricings
 import pricing.models
+import tenants.audit
+import tenants.erasures
 import tenants.keys
 
 context.configure(

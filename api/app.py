@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -14,23 +15,22 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from api.auth import authenticate, guarded
+from api.auth import authenticate
+from api.doors import Doors
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
 from api.graphql.schema import make_schema
 from api.graphql.transport import ANY_METHOD, GraphQLApp
 from api.health import Health
-from api.problems import conceal, explain
+from api.problems import conceal, explain, refuse
 from api.services import Services
 from core.errors import ApportionError
-from ingest.routes import IngestRoutes
-from tenants.principal import Permission
 
 
 def make_app(services: Services) -> Starlette:
     """The ASGI application on migrated services. It closes them when it shuts down."""
     settings = services.settings
-    ingest, health = IngestRoutes(services.pipeline, settings), Health(services)
+    doors, health = Doors(services), Health(services)
     graphql = _graphql(services)
     return Starlette(
         routes=[
@@ -38,8 +38,7 @@ def make_app(services: Services) -> Starlette:
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
-            Route("/v1/events", guarded(ingest.events, services, Permission.SEND), methods=["POST"]),
-            Route("/v1/traces", guarded(ingest.traces, services, Permission.SEND), methods=["POST"]),
+            *doors.routes(),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),
@@ -54,8 +53,8 @@ def make_app(services: Services) -> Starlette:
             ),
             Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=1),
         ],
-        exception_handlers={ApportionError: explain, Exception: conceal},
-        lifespan=_lifespan(services),
+        exception_handlers={ApportionError: explain, HTTPException: refuse, Exception: conceal},
+        lifespan=_lifespan(services, doors),
     )
 
 
@@ -73,12 +72,16 @@ def _graphql(services: Services) -> GraphQLApp:
     )
 
 
-def _lifespan(services: Services) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
-        yield
-        await services.close()
+        await services.pipeline.start()
+        try:
+            async with doors.grpc:
+                yield
+        finally:
+            await services.close()
 
     return lifespan
 

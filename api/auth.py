@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -21,12 +21,12 @@ class MissingKey(Unauthenticated):
         super().__init__("send an API key: `Authorization: Bearer <key>` or `X-API-Key: <key>`")
 
 
-def presented_key(connection: HTTPConnection) -> str:
-    """The key a request presents. Raises MissingKey."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+def presented_key(headers: Mapping[str, str]) -> str:
+    """The key that headers present. Raises MissingKey."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    key: str = connection.headers.get("x-api-key", "").strip()
+    key = headers.get("x-api-key", "").strip()
     if not key:
         raise MissingKey
     return key
@@ -34,7 +34,12 @@ def presented_key(connection: HTTPConnection) -> str:
 
 async def authenticate(connection: HTTPConnection, services: Services) -> Principal:
     """Whom the presented key stands for. Raises MissingKey or UnknownKey."""
-    key = presented_key(connection)
+    return await identify(connection.headers, services)
+
+
+async def identify(headers: Mapping[str, str], services: Services) -> Principal:
+    """Whom the key in these headers, their names in lower case, stands for. Raises MissingKey or UnknownKey."""
+    key = presented_key(headers)
     principal = services.keys.cached(key)
     return principal if principal is not None else await services.read(services.keys.verify, key)
 

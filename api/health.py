@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,7 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from api.services import Services
+from attribution.store import StoreUnavailable
 from core.errors import ApportionError
+from ingest.spool import SpoolStatus
+
+_PROBE_SECONDS: Final = 2
+_SILENT: Final = "no answer"
+
+_logger = logging.getLogger("apportion.health")
 
 
 class Health:
@@ -27,24 +38,38 @@ class Health:
         return PlainTextResponse("ok")
 
     async def ready(self, _request: Request) -> Response:
-        """`GET /readyz`: 200 when both stores answer and their migrations are current, else 503 saying which not."""
-        services = self._services
-        checks = {
-            "database": await self._check(services.database.is_current),
-            "events": await self._check(services.store.is_current),
-        }
-        is_ready = all(state == "ok" for state in checks.values())
-        return JSONResponse({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
+        """`GET /readyz`: 200 when events can be taken in, else 503 saying which store is in the way.
 
-    async def _check(self, is_current: Callable[[], bool]) -> str:
-        try:
-            return "ok" if await self._services.read(is_current) else "migrations are missing; run `apportion migrate`"
-        except ApportionError as error:
-            return error.code
+        Both stores answer and their migrations are current; or the events store is away and the spool has room:
+        `"events": "spooling"`. That is ready too. All replicas lose the store at once, so a balancer that took them
+        out of service would turn events away that each of them could keep; queries meanwhile say so one by one.
+        """
+        services = self._services
+        # Not among the readers: queries that keep all of them busy are no reason to be taken out of service.
+        database, events = await asyncio.gather(_state(services.database.is_current), _state(services.store.is_current))
+        if events in {StoreUnavailable.code, _SILENT} and services.pipeline.can_spool:
+            events = "spooling"
+        is_ready = database == "ok" and events in {"ok", "spooling"}
+        checks = {"database": database, "events": events}
+        return JSONResponse({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
         """`GET /metrics`: counters and gauges in Prometheus' text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _state(is_current: Callable[[], bool]) -> str:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            ok = await asyncio.to_thread(is_current)
+    except TimeoutError:
+        return _SILENT
+    except ApportionError as error:
+        return error.code
+    except Exception:
+        _logger.exception("a store fails in an unexpected way")
+        return "INTERNAL_SERVER_ERROR"
+    return "ok" if ok else "migrations are missing; run `apportion migrate`"
 
 
 class _PipelineCollector(Collector):
@@ -56,20 +81,37 @@ class _PipelineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics of the write path."""
         counters = self._pipeline.counters
-        received = CounterMetricFamily("apportion_ingest_received", "Items sent.", labels=["source"])
-        for source, count in counters.received.items():
-            received.add_metric([source], count)
-        yield received
-        outcomes = CounterMetricFamily(
-            "apportion_ingest_outcomes", "Items by what became of them.", labels=["source", "outcome"]
-        )
-        for (source, outcome), count in counters.outcomes.items():
-            outcomes.add_metric([source, outcome], count)
-        yield outcomes
-        unpriced = CounterMetricFamily("apportion_ingest_unpriced", "Accepted without a cost.", labels=["source"])
-        for source, count in counters.unpriced.items():
-            unpriced.add_metric([source], count)
-        yield unpriced
-        yield GaugeMetricFamily(
-            "apportion_ingest_queued", "Events waiting to be stored.", value=self._pipeline.queue_depth
-        )
+        by_door = ("source",)
+        yield _counter("ingest_received", "Items sent.", by_door, counters.received)
+        yield _counter("ingest_outcomes", "Items by what became of them.", ("source", "outcome"), counters.outcomes)
+        yield _counter("ingest_unpriced", "Accepted without a cost.", by_door, counters.unpriced)
+        yield _counter("ingest_dropped_tags", "Tags beyond the limit.", by_door, counters.dropped_tags)
+        yield _counter("ingest_ignored", "OTLP records accepted and never billed.", ("signal",), counters.ignored)
+        yield _counter("ingest_turned_away", "Items not taken now, by why.", ("code",), counters.turned_away)
+        yield _counter("ingest_mismatches", "Receipts that do not add up: bugs.", (), {(): counters.mismatches})
+        yield _gauge("ingest_unaccounted", "Items received less all outcomes: not 0 is a bug.", counters.unaccounted)
+        yield _gauge("ingest_queued", "Events waiting to be stored.", self._pipeline.queue_depth)
+        yield from _spool_metrics(self._pipeline.spool)
+
+
+def _spool_metrics(spool: SpoolStatus) -> Iterator[Metric]:
+    age = (datetime.now(UTC) - spool.oldest).total_seconds() if spool.oldest else 0.0
+    yield _gauge("spool_events", "Events on disk that wait for the events store.", spool.events)
+    yield _gauge("spool_bytes", "Bytes of the spool.", spool.bytes)
+    yield _gauge("spool_oldest_seconds", "How long the first of them has waited.", age)
+    yield _gauge("spool_unaccounted", "Rows the spool lost or made up: not 0 is a bug or damage.", spool.unaccounted)
+    moved = {name: getattr(spool, name) for name in ("found", "spooled", "drained", "quarantined")}
+    yield _counter("spool_rows", "Rows by what became of them in the spool.", ("outcome",), moved)
+    yield _counter("spool_damaged", "Spooled records that could not be read back.", (), {(): spool.damaged})
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"apportion_{name}", meaning, value=value)
+
+
+def _counter(name: str, meaning: str, labels: Sequence[str], counts: Mapping[Any, int]) -> Metric:
+    """A counter; its keys are a label's value, or a tuple of them."""
+    family = CounterMetricFamily(f"apportion_{name}", meaning, labels=labels)
+    for key, count in counts.items():
+        family.add_metric([key] if isinstance(key, str) else key, count)
+    return family

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,6 +28,15 @@ async def explain(_request: Request, error: Exception) -> Response:
     """The answer to an error that we raised on purpose."""
     assert isinstance(error, ApportionError)
     return problem(status_of(error), error.code, str(error))
+
+
+async def refuse(_request: Request, error: Exception) -> Response:
+    """The answer to a path or method that is not served."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+    response = problem(error.status_code, codes.get(error.status_code, "BAD_REQUEST"), error.detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def conceal(request: Request, error: Exception) -> Response:

@@ -10,10 +10,17 @@ from typing import ParamSpec, TypeVar
 from attribution.store import Store
 from core.database import Database
 from core.settings import Settings
+from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
+from ingest.redrive import Redrive
+from ingest.rejected import RejectedEvents
+from ingest.repricing import Repricer
+from ingest.repricings import Ledger
+from ingest.spool import Spool
 from ingest.writer import Writer
 from pricing.book import PriceBook
+from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
 
 P = ParamSpec("P")
@@ -28,15 +35,24 @@ class Services:
         self.database = Database(settings.effective_database_url)
         self.keys = KeyRing(self.database)
         self.book = PriceBook(self.database.session, settings.currency)
+        self.erased = ErasedUsers(self.database)
         self.store = Store(
             settings.effective_clickhouse_url,
             concurrency=settings.query_concurrency,
             timeout_seconds=settings.query_timeout_seconds,
             query_memory_bytes=settings.query_memory_bytes,
             engine_memory_bytes=settings.clickhouse_memory_bytes,
+            retention_days=settings.retention_days,
+            redact=redaction(self.erased),
         )
-        writer = Writer(self.store, insert_rows=settings.insert_rows, queue_rows=settings.ingest_queue_events)
-        self.pipeline = Pipeline(settings, Rater(self.book, settings), writer)
+        spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
+        writer = Writer(self.store, spool, insert_rows=settings.insert_rows, queue_rows=settings.ingest_queue_events)
+        self.rejected = RejectedEvents(self.database, settings.rejected_events_kept, self.erased)
+        self.eraser = Eraser(self.store, self.erased, self.rejected)
+        rater = Rater(self.book, settings)
+        self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected)
+        self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -58,5 +74,7 @@ class Services:
     def release(self) -> None:
         """Let go of both stores; for processes that accepted nothing that still waits."""
         self._readers.shutdown()
+        self.rejected.close()
+        self.erased.close()
         self.store.close()
         self.database.close()

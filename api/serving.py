@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -27,6 +30,15 @@ class PortInUse(Unavailable):
         super().__init__(f"port {port} of {host} is in use; choose another with --port, or 0 for a free one")
 
 
+class CannotListen(Unavailable):
+    """The address is not this machine's, or the port is not for this user."""
+
+    code = "CANNOT_LISTEN"
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"cannot listen on port {port} of {host}: {error.strerror}")
+
+
 def open_services(settings: Settings) -> Services:
     """The services on migrated stores."""
     services = Services(settings)
@@ -35,39 +47,67 @@ def open_services(settings: Settings) -> Services:
 
 
 def serve(services: Services, *, announce: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until the process is told to stop; then finish what was accepted and close the services.
+    """Serve until the process is told to stop; then finish what was accepted, close the services and exit with 0.
 
     The first start with no keys prints an admin key, once. `announce` is told the URL just before serving.
     """
     settings = services.settings
-    listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    if services.keys.is_empty():
-        key = services.keys.create("first admin", Role.ADMIN)
-        console.print(f"admin key, shown only now: [bold]{key}[/bold]")
-    console.print(f"Apportion listens on http://{host}:{port} (GraphQL and GraphiQL at /graphql)")
-    announce(f"http://{host}:{port}")
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    config = uvicorn.Config(
+    try:
+        with _listen(settings.host, settings.port) as listener:
+            services.pipeline.own_spool()
+            _print_first_key(services)
+            url = _url(listener)
+            console.print(f"Apportion listens on {url} (GraphQL and GraphiQL at /graphql)")
+            if settings.grpc_port:
+                console.print(f"OTLP over gRPC: port {settings.grpc_port}")
+            announce(url)
+            _end_quietly()
+            uvicorn.Server(_config(services)).run(sockets=[listener])
+    finally:
+        services.release()  # for when it never came to serving, which ends with releasing them
+
+
+def _config(services: Services) -> uvicorn.Config:
+    level = services.settings.log_level
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return uvicorn.Config(
         make_app(services),
-        log_level=settings.log_level,
+        log_level=level,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=30,
         ws_max_size=1_000_000,
     )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The listening socket, bound before anything is promised. Raises PortInUse."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _print_first_key(services: Services) -> None:
+    with services.database.lock():  # replicas that start together must not each make one
+        if services.keys.is_empty():
+            key = services.keys.create("first admin", Role.ADMIN)
+            console.print(f"admin key, shown only now: [bold]{key}[/bold]")
+
+
+def _end_quietly() -> None:
+    """Make being told to stop an ordinary end: uvicorn raises the signal again once it has shut down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket, bound before anything is promised. Raises PortInUse or CannotListen."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
+        listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise PortInUse(settings.host, settings.port) from error
-    listener.listen(2048)
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host, port) from error
+        raise CannotListen(host, port, error) from error
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -13,7 +13,6 @@ is built in layers, each a SELECT over the one before:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any as AnyValue
 
@@ -34,6 +33,7 @@ from attribution.query import (
     Tag,
     value_type,
 )
+from attribution.statement import Binder, Statement
 from core.time import Granularity, Window
 from tenants.scope import Scope
 
@@ -41,35 +41,12 @@ EVENTS = "events AS e FINAL"
 """Exact at every instant: of the rows of one identity only the truth is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL text and the values of its parameters."""
-
-    sql: str
-    parameters: dict[str, AnyValue]
-
-
-@dataclass(slots=True)
-class Binder:
-    """Hands out parameter names for values."""
-
-    parameters: dict[str, AnyValue] = field(default_factory=dict)
-
-    def bind(self, value: AnyValue, type_: str) -> str:
-        """The placeholder that stands for `value`, of ClickHouse type `type_`."""
-        name = f"p{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"{{{name}:{type_}}}"
-
-
-_BUCKETS = {
-    Granularity.MINUTE: "toUnixTimestamp(toStartOfMinute(e.start_time, {timezone:String}))",
-    Granularity.HOUR: "toUnixTimestamp(toStartOfHour(e.start_time, {timezone:String}))",
-    Granularity.DAY: "toDate(e.start_time, {timezone:String})",
-    Granularity.WEEK: "toMonday(toDate(e.start_time, {timezone:String}))",
-    Granularity.MONTH: "toStartOfMonth(toDate(e.start_time, {timezone:String}))",
-    Granularity.QUARTER: "toStartOfQuarter(toDate(e.start_time, {timezone:String}))",
-    Granularity.YEAR: "toStartOfYear(toDate(e.start_time, {timezone:String}))",
+_DATES = {
+    Granularity.DAY: "toDate({local})",
+    Granularity.WEEK: "toMonday({local})",
+    Granularity.MONTH: "toStartOfMonth({local})",
+    Granularity.QUARTER: "toStartOfQuarter({local})",
+    Granularity.YEAR: "toStartOfYear({local})",
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,7 +88,7 @@ class _Compiler:
 
     def __init__(self, query: CostQuery) -> None:
         self.query = query
-        self.binder = Binder({"timezone": query.timezone.key})
+        self.binder = Binder(query.window, query.timezone)
         self.measures = computed_measures(query)
         self.keys = [f"k{i}" for i in range(len(query.group_by))]
         self.axes = [*self.keys, "b"] if query.granularity else [*self.keys]
@@ -131,7 +108,7 @@ class _Compiler:
         condition = where_sql(self.query.scope, self.query.window, self.query.where, self.binder)
         keys = [f"{attribute_sql(a, self.binder)} AS {k}" for a, k in zip(self.query.group_by, self.keys, strict=True)]
         if self.query.granularity:
-            keys.append(f"{_BUCKETS[self.query.granularity]} AS b")
+            keys.append(f"{_bucket_sql(self.query.granularity, self.binder)} AS b")
         measures = [f"{m.spec.sql} AS {self._alias(m)}" for m in self.measures if not m.spec.share_of_total]
         source = f"FROM {EVENTS}\nWHERE {condition}"
         if not keys:
@@ -197,7 +174,8 @@ class _Compiler:
             return self._alias(order.by)
         if isinstance(order.by, Bucket):
             return "b"
-        return self.keys[self.query.group_by.index(order.by)]
+        key = self.keys[self.query.group_by.index(order.by)]
+        return f"nullIf({key}, '')" if value_type(order.by) is ValueType.TEXT else key
 
     def _paged(self, layer: str) -> str:
         page = self.query.page
@@ -219,7 +197,18 @@ def attribute_sql(attribute: Attribute, binder: Binder) -> str:
     """The expression that reads the attribute from an event."""
     if isinstance(attribute, Tag):
         return f"e.tags[{binder.bind(attribute.key, 'String')}]"
-    return attribute.spec.sql
+    return _localized(attribute.spec.sql, binder)
+
+
+def _bucket_sql(granularity: Granularity, binder: Binder) -> str:
+    """The first local date of the bucket; its first unix second for buckets below a day."""
+    if granularity.is_calendar:
+        return _localized(_DATES[granularity], binder)
+    return binder.minute if granularity is Granularity.MINUTE else binder.hour
+
+
+def _localized(sql: str, binder: Binder) -> str:
+    return sql.replace("{local}", binder.local) if "{local}" in sql else sql
 
 
 def where_sql(scope: Scope, window: Window, where: Filter, binder: Binder) -> str:
@@ -270,9 +259,10 @@ _COMPARISONS = {
 
 
 def _condition_sql(condition: Condition, binder: Binder) -> str:
-    sql, type_ = attribute_sql(condition.attribute, binder), value_type(condition.attribute).value
     if condition.operator is Operator.EXISTS:
-        return _exists_sql(condition, sql, wanted=bool(condition.values[0]), binder=binder)
+        present = _present_sql(condition.attribute, binder)
+        return present if condition.values[0] else f"NOT ({present})"
+    sql, type_ = attribute_sql(condition.attribute, binder), value_type(condition.attribute).value
     if condition.operator in {Operator.ANY_OF, Operator.NONE_OF}:
         bound = {"values": binder.bind(list(condition.values), f"Array({type_})")}
     elif condition.operator in {Operator.PREFIX, Operator.CONTAINS}:
@@ -283,12 +273,10 @@ def _condition_sql(condition: Condition, binder: Binder) -> str:
     return _COMPARISONS[condition.operator].format(sql=sql, **bound)
 
 
-def _exists_sql(condition: Condition, sql: str, *, wanted: bool, binder: Binder) -> str:
-    if isinstance(condition.attribute, Tag):
-        present = f"mapContains(e.tags, {binder.bind(condition.attribute.key, 'String')})"
-    else:
-        present = f"{sql} != ''" if value_type(condition.attribute) is ValueType.TEXT else "true"
-    return present if wanted else f"NOT ({present})"
+def _present_sql(attribute: Attribute, binder: Binder) -> str:
+    if isinstance(attribute, Tag):
+        return f"mapContains(e.tags, {binder.bind(attribute.key, 'String')})"
+    return f"{attribute_sql(attribute, binder)} != ''" if value_type(attribute) is ValueType.TEXT else "true"
 
 
 def _bucket_keys(query: CostQuery, granularity: Granularity) -> list[AnyValue]:

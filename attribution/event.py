@@ -139,6 +139,10 @@ def _is_absent(type_: ColumnType, values: Sequence[object]) -> bool:
     return all(value == type_.absent for value in values)
 
 
+PERSONAL_TAGS: Final = "user."
+"""What the names of tags about a person begin with."""
+
+_IDENTITY: Final = frozenset({"tenant_id", "event_id", "start_time", "ingested_at", "kind", "source"})
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _TICK = timedelta(milliseconds=4)
 _ARRIVAL_BITS = 38
@@ -180,6 +184,13 @@ def repriced_version(version: int) -> int:
     return version + (1 << _ARRIVAL_BITS)
 
 
+def anonymised(row: EventRow) -> EventRow:
+    """The row without its link to a person; what it cost stays."""
+    tags = {key: value for key, value in row.tags.items() if not key.startswith(PERSONAL_TAGS)}
+    return row._replace(user_id="", session_id="", tags=tags)
+
+
 def tombstone(row: EventRow) -> EventRow:
-    """The row that deletes this one for good."""
-    return row._replace(version=TOMBSTONE_VERSION, is_deleted=True)
+    """The row that deletes this one for good. Of what it deletes it holds the identity and nothing else."""
+    blank: dict[str, Any] = {name: type_.absent for name, type_ in COLUMNS.items() if name not in _IDENTITY}
+    return row._replace(**blank | {"version": TOMBSTONE_VERSION, "is_deleted": True})

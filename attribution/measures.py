@@ -62,8 +62,8 @@ _COST = _known_sum("effective_cost")
 
 
 def _per(count: str, factor: int = 1) -> str:
-    """Cost per unit at 18 decimals, NULL over none; the store rounds it half-even to the money grain."""
-    cost = f"toDecimal256({_COST}, 18)" + (f" * {factor}" if factor > 1 else "")
+    """Cost per unit, NULL over none. With 30 decimals, rounding to the money grain decides as on the exact quotient."""
+    cost = f"toDecimal256({_COST}, 30)" + (f" * {factor}" if factor > 1 else "")
     return f"if({count} = 0, NULL, {cost} / {count})"
 
 
@@ -139,6 +139,12 @@ class Measure(Enum):
     RETRIED_OPERATIONS = _count("retried_operations", f"countIf({_RETRY})", "Second and later attempts.")
     UNPRICED_OPERATIONS = _count(
         "unpriced_operations", "countIf(e.effective_cost IS NULL)", "Operations whose cost is unknown."
+    )
+
+    UNLISTED_OPERATIONS = _count(
+        "unlisted_operations",
+        "countIf(e.list_cost IS NULL)",
+        "Operations without a public price: what list cost leaves out.",
     )
 
     COST_PER_OPERATION = _unit_cost("cost_per_operation", "count()", "Effective cost per operation.")

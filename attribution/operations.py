@@ -10,10 +10,11 @@ from enum import Enum, unique
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from attribution.compiler import EVENTS, Binder, Statement, where_sql
+from attribution.compiler import EVENTS, where_sql
 from attribution.event import COLUMNS
 from attribution.query import EVERYTHING, Filter, validate_filter
 from attribution.query import UTC as UTC_ZONE
+from attribution.statement import Binder, Statement
 from core.time import Window
 from tenants.scope import Scope
 
@@ -23,15 +24,16 @@ HIDDEN: Final = frozenset({"version", "is_deleted"})
 SELECTED: Final = tuple(name for name in COLUMNS if name not in HIDDEN)
 
 
+_COST = "toInt64(toDecimal128(e.effective_cost, 12) * 1000000000000)"
+_BEYOND = 10**18  # pico units: more than any cost, and still an Int64
+
+
 @unique
 class OperationOrder(Enum):
     """What to list operations by. The two expressions read it, unknown last: when descending, and when ascending."""
 
     START_TIME = ("toInt64(toUnixTimestamp64Micro(e.start_time))", "toInt64(toUnixTimestamp64Micro(e.start_time))")
-    EFFECTIVE_COST = (
-        "toInt64(toDecimal128(ifNull(e.effective_cost, -999999), 12) * 1000000000000)",
-        "toInt64(toDecimal128(ifNull(e.effective_cost, 999999), 12) * 1000000000000)",
-    )
+    EFFECTIVE_COST = (f"ifNull({_COST}, -{_BEYOND})", f"ifNull({_COST}, {_BEYOND})")
     DURATION_MS = ("ifNull(toInt64(e.duration_ms), -1)", "ifNull(toInt64(e.duration_ms), 9999999999)")
 
     def sql(self, *, descending: bool) -> str:
@@ -82,7 +84,7 @@ class OperationPage:
 
 def compile_operations(query: OperationQuery) -> Statement:
     """One statement with a row per operation, one more than asked for; columns `SELECTED`, then the sort value."""
-    binder = Binder({"timezone": query.timezone.key})
+    binder = Binder(query.window, query.timezone)
     condition = where_sql(query.scope, query.window, query.where, binder)
     sort = query.order_by.sql(descending=query.descending)
     direction, compare = ("DESC", "<") if query.descending else ("ASC", ">")

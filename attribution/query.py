@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, unique
@@ -12,14 +12,19 @@ from zoneinfo import ZoneInfo
 from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure
 from core.errors import InvalidInput
+from core.money import SCALE, quantize
 from core.time import Granularity, Window
 from tenants.scope import Scope
 
 MAX_FILTER_DEPTH: Final = 16
 """Eight levels of nesting as callers write them: each may hold its own `and` around an `or` or a `not`."""
 MAX_FILTER_VALUES: Final = 1_000
+MAX_FILTER_BYTES: Final = 60_000
+"""Escaped, all texts of a query together still fit one form field of ClickHouse's HTTP interface (128 KiB)."""
 MAX_GROUP_BY: Final = 8
 MAX_FILLED_BUCKETS: Final = 5_000
+
+_BOUND_LIMIT: Final = Decimal(10) ** (38 - SCALE)
 
 UTC: Final = ZoneInfo("UTC")
 
@@ -93,6 +98,16 @@ class MeasureBound:
     at_least: Decimal | None = None
     at_most: Decimal | None = None
 
+    def __post_init__(self) -> None:
+        for limit in (self.at_least, self.at_most):
+            if limit is not None and not _is_comparable(limit):
+                raise InvalidBound(limit)
+
+
+def _is_comparable(limit: Decimal) -> bool:
+    """Whether the number travels unchanged as a Decimal(38, 12)."""
+    return limit.is_finite() and -_BOUND_LIMIT < limit < _BOUND_LIMIT and quantize(limit) == limit
+
 
 class Bucket(Enum):
     """The time bucket, as something to order by."""
@@ -116,6 +131,15 @@ class Page:
     offset: int = 0
 
 
+class InvalidBound(InvalidInput):
+    """The bound is no number that measures can be compared with."""
+
+    code = "INVALID_BOUND"
+
+    def __init__(self, limit: Decimal) -> None:
+        super().__init__(f"bound {limit} must be a number of at most 26 digits before the point and {SCALE} after it")
+
+
 class FilterTooDeep(InvalidInput):
     """The filter nests too deep to be a filter somebody wrote."""
 
@@ -132,6 +156,15 @@ class TooManyFilterValues(InvalidInput):
 
     def __init__(self, count: int) -> None:
         super().__init__(f"a filter holds at most {MAX_FILTER_VALUES} values, this one has {count}")
+
+
+class FilterTooLong(InvalidInput):
+    """The texts of the filter are too long."""
+
+    code = "FILTER_TOO_LONG"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the texts of a filter hold at most {MAX_FILTER_BYTES} bytes together, these have {size}")
 
 
 class TooManyGroupings(InvalidInput):
@@ -199,10 +232,23 @@ def conditions(where: Filter, depth: int = 0) -> Iterator[Condition]:
 
 
 def validate_filter(where: Filter) -> None:
-    """Return when the filter is within bounds; raise FilterTooDeep or TooManyFilterValues."""
-    count = sum(len(condition.values) for condition in conditions(where))
+    """Return when the filter is within bounds; raise FilterTooDeep, TooManyFilterValues or FilterTooLong."""
+    compared = list(conditions(where))
+    count = sum(len(condition.values) for condition in compared)
     if count > MAX_FILTER_VALUES:
         raise TooManyFilterValues(count)
+    texts = [*_tag_keys(c.attribute for c in compared), *(v for c in compared for v in c.values if isinstance(v, str))]
+    _validate_length(texts)
+
+
+def _tag_keys(attributes: Iterable[Attribute]) -> list[str]:
+    return [attribute.key for attribute in attributes if isinstance(attribute, Tag)]
+
+
+def _validate_length(texts: Iterable[str]) -> None:
+    size = sum(len(text.encode()) for text in texts)
+    if size > MAX_FILTER_BYTES:
+        raise FilterTooLong(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +277,7 @@ class CostQuery:
     def _validate_grouping(self) -> None:
         if len(self.group_by) > MAX_GROUP_BY:
             raise TooManyGroupings(len(self.group_by))
+        _validate_length(_tag_keys(self.group_by))
         for attribute in self.group_by:
             if self.group_by.count(attribute) > 1:
                 raise DuplicateGrouping(attribute)

@@ -17,7 +17,9 @@ from bench.chunks import CHUNK_EVENTS, Chunk
 from bench.figures import Figure, show, write
 from bench.load import prepare
 
-console = Console()
+_PIPE_COLUMNS = 150
+_terminal = Console()
+console = _terminal if _terminal.is_terminal else Console(width=_PIPE_COLUMNS)
 
 
 @unique
@@ -32,25 +34,26 @@ class Part(Enum):
 def main(
     events: Annotated[int, typer.Option(help="How many events to query, and to hold in memory.", min=1)] = 1_000_000,
     only: Annotated[Part | None, typer.Option(help="Measure this alone.")] = None,
+    runs: Annotated[int, typer.Option(help="How often each query is asked.", min=2)] = 25,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure ingest, queries and memory against their physical limits, and print one table."""
     parts = set(Part) if only is None else {only}
     with tempfile.TemporaryDirectory(prefix="apportion-bench-") as directory:
-        figures = list(_figures(Path(directory), events, parts))
+        figures = list(_figures(Path(directory), events, parts, runs))
     show(figures, console)
     if json is not None:
         write(figures, events, json)
 
 
-def _figures(directory: Path, events: int, parts: set[Part]) -> Iterator[Figure]:
+def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Iterator[Figure]:
     chunks = _chunks(directory, events, parts)
     if parts & {Part.INGEST, Part.MEMORY}:
         console.print("measuring ingest ...")
         yield from ingest.measure(chunks, directory, rate=Part.INGEST in parts, memory=Part.MEMORY in parts)
     if Part.QUERY in parts:
         console.print("measuring queries ...")
-        yield from query.measure(chunks, directory / "queried")
+        yield from query.measure(chunks, directory / "queried", runs)
 
 
 def _chunks(directory: Path, events: int, parts: set[Part]) -> list[Chunk]:

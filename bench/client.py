@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -42,39 +41,38 @@ class Connection:
         self._http.close()
 
 
-class Senders:
-    """Connections that post events side by side, each as soon as its last body was answered."""
+def send(port: int, key: str, bodies: Iterable[bytes], *, connections: int = 4) -> int:
+    """How many events were acknowledged over connections side by side, each posting as soon as it was answered.
 
-    def __init__(self, port: int, key: str, *, connections: int = 4) -> None:
-        self._connections = [Connection(port, key) for _ in range(connections)]
-        self._threads = ThreadPoolExecutor(connections)
+    Raises NotAccepted when an event was not new, or not accepted.
+    """
+    queue = _Queue(bodies)
+    with ThreadPoolExecutor(connections) as threads:
+        return sum(threads.map(lambda _: _drain(port, key, queue), range(connections)))
+
+
+class _Queue:
+    """Bodies that several threads take from."""
+
+    def __init__(self, bodies: Iterable[bytes]) -> None:
+        self._bodies = iter(bodies)
         self._lock = Lock()
 
-    def __enter__(self) -> Self:
+    def __iter__(self) -> Iterator[bytes]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._threads.shutdown()
-        for connection in self._connections:
-            connection.close()
+    def __next__(self) -> bytes:
+        with self._lock:
+            return next(self._bodies)
 
-    def send(self, bodies: Iterable[bytes]) -> int:
-        """How many events were acknowledged. Raises NotAccepted when one was not new, or not accepted."""
-        queue = iter(bodies)
-        return sum(self._threads.map(lambda connection: self._drain(connection, queue), self._connections))
 
-    def _drain(self, connection: Connection, queue: Iterator[bytes]) -> int:
-        accepted = 0
-        while (body := self._next(queue)) is not None:
+def _drain(port: int, key: str, queue: _Queue) -> int:
+    accepted = 0
+    with closing(Connection(port, key)) as connection:
+        for body in queue:
             answer = connection.post("/v1/events", body)
             receipt = msgspec.json.decode(answer, type=Receipt)
             if receipt.accepted != receipt.received:
                 raise NotAccepted(200, answer)
             accepted += receipt.accepted
-        return accepted
-
-    def _next(self, queue: Iterator[bytes]) -> bytes | None:
-        with self._lock:
-            return next(queue, None)
+    return accepted

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import Final, NamedTuple
 
 from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
-from bench.client import Senders
+from bench.client import send
 from bench.figures import Figure
 from bench.limit import Limit
+from bench.process import memory_of, settle
 from bench.server import Server
 
 ROUNDS: Final = 5
@@ -32,18 +33,13 @@ class Round(NamedTuple):
 
 
 def measure(chunks: Sequence[Chunk], directory: Path, *, rate: bool, memory: bool) -> Iterator[Figure]:
-    """The figures of one server that starts empty. Rounds alternate with the limit, so noise meets both alike."""
+    """The figures of one server that starts empty. Its turns alternate with the limit's, so noise meets both alike."""
     rounds = _rounds(chunks) if rate else []
-    with (
-        Server(directory / "served") as server,
-        Senders(server.port, server.key) as senders,
-        Limit(directory / "limit") as limit,
-    ):
-        yield from _rates([_round(senders, limit, part) for part in rounds])
+    with Server(directory / "served") as server, Limit(directory / "limit") as limit:
+        yield from _rates([_round(server, limit, part) for part in rounds])
         if memory:
             rest = chunks[sum(map(len, rounds)) :]
-            for chunk in rest:
-                senders.send(chunk.bodies())
+            send(server.port, server.key, (body for chunk in rest for body in chunk.bodies()))
             limit.seconds(rest, CHUNK_EVENTS)
             yield _memory(server, limit, sum(chunk.events for chunk in chunks))
 
@@ -54,15 +50,18 @@ def _rounds(chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
     return [measured[start : start + width] for start in range(0, len(measured), width)]
 
 
-def _round(senders: Senders, limit: Limit, chunks: Sequence[Chunk]) -> Round:
+def _round(server: Server, limit: Limit, chunks: Sequence[Chunk]) -> Round:
     events = sum(chunk.events for chunk in chunks)
-    small = limit.seconds(chunks, BODY_EVENTS)
     bodies = [body for chunk in chunks for body in chunk.bodies()]
+    small = limit.seconds(chunks, BODY_EVENTS)
+    settle(limit.pid)
     started = perf_counter()
-    accepted = senders.send(bodies)
+    accepted = send(server.port, server.key, bodies)
     served = perf_counter() - started
     assert accepted == events, f"{accepted} of {events} events were acknowledged"
+    settle(server.pid)
     large = limit.seconds(chunks, CHUNK_EVENTS)
+    settle(limit.pid)
     return Round(events / served, events / small, events / large)
 
 
@@ -96,7 +95,7 @@ def _rates(rounds: Sequence[Round]) -> Iterator[Figure]:
 
 
 def _memory(server: Server, limit: Limit, events: int) -> Figure:
-    held, least = server.memory(), limit.memory()
+    held, least = memory_of(server.pid), memory_of(limit.pid)
     return Figure(
         name="server memory",
         unit="MB",

@@ -18,15 +18,15 @@ from clickhouse_connect.driver.client import Client
 
 from attribution.store import Store
 from bench.chunks import BODY_EVENTS, Chunk
-from bench.memory import Memory, memory_of
 
 
 class Limit:
-    """An embedded engine in a process of its own, driven by one loop, inside a `with` block."""
+    """An embedded engine in a process of its own, driven by one loop, with its process id, inside a `with` block."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self.pid = self._process.submit(os.getpid).result()
 
     def __enter__(self) -> Self:
         return self
@@ -39,10 +39,6 @@ class Limit:
     def seconds(self, chunks: Sequence[Chunk], rows: int) -> float:
         """How long it takes to decode the chunks' bodies and to insert their rows, `rows` at a time."""
         return self._process.submit(_store, self._directory, chunks, rows).result()
-
-    def memory(self) -> Memory:
-        """What that process holds now."""
-        return self._process.submit(_own_memory).result()
 
 
 def _store(directory: Path, chunks: Sequence[Chunk], rows: int) -> float:
@@ -68,7 +64,3 @@ def _client(directory: Path, database: str) -> Client:
     client = clickhouse_connect.get_client(interface="chdb", path=str(directory), database=database)
     store.close()
     return client
-
-
-def _own_memory() -> Memory:
-    return memory_of(os.getpid())

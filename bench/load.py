@@ -8,7 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from api.demo.events import generate
-from attribution.event import EventRow, to_arrow
+from attribution.event import EventRow, row_version, to_arrow
 from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
 from core.database import Database
 from core.settings import Settings
@@ -53,4 +53,7 @@ class _Rows:
         """The event's row."""
         assert event.event_id is not None
         measured = Measured(event, token_usage(event), quantity(event), self._rules.cost(event))
-        return self._rater.row(measured, event_id=event.event_id, source=EVENTS.source, received_at=self._now)
+        version = row_version(event.version, self._now)
+        return self._rater.row(
+            measured, event_id=event.event_id, source=EVENTS.source, received_at=self._now, version=version
+        )

@@ -10,13 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.memory import Memory, memory_of
-
 _STARTED = re.compile(r"(?P<key>apn_\w+).*listens on http://127\.0\.0\.1:(?P<port>\d+)", re.DOTALL)
 
 
 class Server:
-    """A running server, inside a `with` block: its port, its admin key and its memory."""
+    """A running server, inside a `with` block: its process id, its port and its admin key."""
 
     def __init__(self, directory: Path) -> None:
         command = (sys.executable, "-m", "api.cli", "serve", "--port", "0", "--data-dir", str(directory))
@@ -33,9 +31,10 @@ class Server:
         self._process.terminate()
         self._process.communicate(timeout=60)
 
-    def memory(self) -> Memory:
-        """What the server holds now."""
-        return memory_of(self._process.pid)
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     def _await_start(self) -> tuple[str, int]:
         """The key and port it prints at its first start. From then on requests wait until they are answered."""

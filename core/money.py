@@ -38,7 +38,7 @@ def parse_amount(text: str) -> Decimal:
         raise InvalidAmount(text, "write a decimal number such as '0.0123'") from None
     if not amount.is_finite():
         raise InvalidAmount(text, "it must be finite")
-    if abs(amount) >= MAX_AMOUNT:
+    if not -MAX_AMOUNT < amount < MAX_AMOUNT:
         raise InvalidAmount(text, f"it must lie between -{MAX_AMOUNT} and {MAX_AMOUNT}, exclusive")
     rounded = quantize(amount)
     if rounded != amount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +38,12 @@ class Settings(BaseSettings):
     )
     max_body_events: int = Field(default=10_000, ge=1, description="Most events in one ingest body.")
     max_event_age_days: int = Field(default=400, ge=1, description="Oldest accepted start_time, in days before now.")
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days after its start that an event is kept; 0 is for ever. Applied by `apportion migrate` and "
+        "`serve`; the store drops older events within hours. None older than this is accepted either.",
+    )
     max_event_ahead_seconds: int = Field(default=600, ge=0, description="Furthest start_time ahead of now, in seconds.")
     max_tags: int = Field(default=50, ge=0, description="Most tags on one event.")
     max_distinct_names: int = Field(
@@ -50,6 +57,28 @@ class Settings(BaseSettings):
         ge=0,
         description="How many recent events a process remembers to report `duplicate`. Sums are right without it.",
     )
+    rejected_events_kept: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description="Most refused items that are kept with their reasons, to be redriven; the oldest go first.",
+    )
+    otlp_attributes: dict[str, list[str]] = Field(
+        default={},
+        description="Attribute names of your own, read before all others for a field, from OTLP and LiteLLM alike, as "
+        'JSON: `{"tenant_id": ["shop.customer"], "feature": ["shop.page"]}`.',
+    )
+    otlp_tags: list[str] = Field(
+        default=[],
+        description="More attributes to keep as tags from OTLP and LiteLLM: names, or prefixes that end in `*`, as "
+        'JSON: `["shop.plan", "billing.*"]`.',
+    )
+    grpc_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port for OTLP over gRPC, usually 4317; 0 is off. Needs `pip install apportion[grpc]`.",
+    )
     merge_window: int = Field(
         default=20_000,
         ge=0,
@@ -58,6 +87,18 @@ class Settings(BaseSettings):
     )
     ingest_queue_events: int = Field(
         default=200_000, ge=1, description="Events waiting to be stored before ingest answers 503."
+    )
+    ingest_body_bytes: int = Field(
+        default=64_000_000,
+        ge=1_000,
+        description="Bytes of ingest bodies held at the same time before further ones wait, and then get 503. "
+        "Memory grows by about ten times as much.",
+    )
+    spool_max_bytes: int = Field(
+        default=2_000_000_000,
+        ge=0,
+        description="Most bytes of events that wait on disk, under the data directory, while the events store does not "
+        "take them; beyond that ingest answers 503. 0 is no spool.",
     )
     insert_rows: int = Field(
         default=20_000, ge=1, description="Most events from concurrent requests that one insert combines."
@@ -74,7 +115,12 @@ class Settings(BaseSettings):
     )
     introspection: bool = Field(default=True, description="Whether GraphQL introspection and suggestions are on.")
     graphiql: bool = Field(default=True, description="Whether `/graphql` shows GraphiQL to a browser.")
-    log_level: str = Field(default="info", description="debug, info, warning or error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What to log.")
+
+    @property
+    def oldest_event_days(self) -> int:
+        """How many days before now an accepted event may start."""
+        return min(self.max_event_age_days, self.retention_days or self.max_event_age_days)
 
     @property
     def effective_clickhouse_url(self) -> str:

@@ -76,8 +76,8 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
-_YEARS: Final = range(1970, 2106)
-"""The whole years of unsigned 32-bit unix seconds; clocks are taken to stand still outside."""
+_LAST_SECOND: Final = (1 << 32) - 1
+"""In 2106. Changes of clocks are looked for from 1970 until then."""
 
 
 class ClockSetting(NamedTuple):
@@ -89,7 +89,7 @@ class ClockSetting(NamedTuple):
 
 def clock_settings(window: Window, zone: ZoneInfo) -> list[ClockSetting]:
     """What the zone's clock is set to during the window and the hour before it, in order; the first since 1970."""
-    start, end = _unix(window.start) - _HOUR, _unix(window.end) + 1
+    start, end = (min(max(0, at), _LAST_SECOND) for at in (_unix(window.start) - _HOUR, _unix(window.end) + 1))
     changes = _changes_between(start, end, zone)
     return [ClockSetting(0, _ahead(start, zone)), *(ClockSetting(at, _ahead(at, zone)) for at in changes)]
 
@@ -97,8 +97,7 @@ def clock_settings(window: Window, zone: ZoneInfo) -> list[ClockSetting]:
 def _changes_between(start: int, end: int, zone: ZoneInfo) -> list[int]:
     """The unix seconds after `start` and before `end` at which the zone's clock is set anew."""
     first, last = (datetime.fromtimestamp(at, UTC).year for at in (start, end))
-    years = range(max(first, _YEARS[0]), min(last, _YEARS[-1]) + 1)
-    return [at for year in years for at in _changes_of(year, zone) if start < at < end]
+    return [at for year in range(first, last + 1) for at in _changes_of(year, zone) if start < at < end]
 
 
 @lru_cache(maxsize=4_096)

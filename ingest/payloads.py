@@ -112,15 +112,25 @@ class DerivedId(Struct, frozen=True):
 
 
 class Receipt(Struct, kw_only=True):
-    """What became of a body: received = accepted + duplicate + rejected. Accepted events are durable."""
+    """What became of a body: received = accepted + duplicate + rejected + spooled.
+
+    Accepted events are stored. Spooled ones are as durable, and stored as soon as the events store takes them.
+    `dropped_tags` counts tags beyond the limit, which cost a call from OTLP or LiteLLM its tag and nothing else.
+    """
 
     received: int = 0
     accepted: int = 0
     duplicate: int = 0
     rejected: int = 0
+    spooled: int = 0
     unpriced: int = 0
+    dropped_tags: int = 0
     derived_event_ids: list[DerivedId] = []
     errors: list[Rejection] = []
+
+    def move_to_spooled(self) -> None:
+        """What was to be stored went to the spool instead."""
+        self.accepted, self.spooled = 0, self.accepted
 
 
 ENCODER = msgspec.json.Encoder(order="deterministic")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,34 +11,42 @@ from datetime import UTC, datetime
 import msgspec
 
 from attribution.event import EventRow, row_version, tombstone
+from core.errors import Unavailable
 from core.settings import Settings
 from ingest.calls import CallIndex, Key, RecentCalls, StoredCall, joined
 from ingest.copies import Copy, informedness
 from ingest.counters import Counters
+from ingest.fit import fit_tags
 from ingest.payloads import ENCODER, DerivedId, EventPayload, Receipt, Rejection
 from ingest.rating import Measured, Rater, token_usage
 from ingest.recent import Content, Identity, RecentEvents, Seen, content, identity
+from ingest.rejected import Refused, RejectedEvents
 from ingest.rules import EventRules, NameCardinality, RuleBroken, decoding_error, quantity
-from ingest.writer import Writer
+from ingest.spool import SpoolStatus
+from ingest.writer import Durable, Writer
 from pricing.usage import OverlappingTokens
 from tenants.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How events come in: the name stored as their `source`, and whether each must say what it used."""
+    """How events come in: the name stored as their `source`, whether each must say what it used, and whether those
+    refused are kept."""
 
     source: str
     require_measure: bool = True
+    keeps_refused: bool = True
 
 
 EVENTS = Door("events")
 OTLP = Door("otlp", require_measure=False)
+LITELLM = Door("litellm", require_measure=False)
+DOORS = {door.source: door for door in (EVENTS, OTLP, LITELLM)}
 
 _DECODER = msgspec.json.Decoder(EventPayload)
 
-Item = bytes | EventPayload | Copy
-"""An event as its JSON text or already read, or one report of a call, which others may tell too."""
+Item = bytes | EventPayload | Copy | Rejection
+"""An event as its JSON text or already read; a report of a call, which others may tell too; or what a door refused."""
 
 
 @dataclass(slots=True)
@@ -50,19 +58,22 @@ class _Prepared:
     identities: dict[Identity, Content] = field(default_factory=dict)
     calls: CallIndex = field(default_factory=CallIndex)
     replaced: list[Key] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
 
 class Pipeline:
     """Decodes, checks, rates and stores events. One per process."""
 
-    def __init__(self, settings: Settings, rater: Rater, writer: Writer) -> None:
+    def __init__(self, settings: Settings, rater: Rater, writer: Writer, rejected: RejectedEvents) -> None:
         self.counters = Counters()
         self._rules = EventRules(settings)
+        self._max_tags = settings.max_tags
         self._names = NameCardinality(settings.max_distinct_names)
         self._recent = RecentEvents(settings.duplicate_window)
         self._calls = RecentCalls(settings.merge_window)
         self._rater = rater
         self._writer = writer
+        self._rejected = rejected
         # One thread: decoding holds the interpreter anyway, and the order of bodies stays the order of arrival.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
 
@@ -71,25 +82,46 @@ class Pipeline:
         """Events that wait to be durable."""
         return self._writer.depth
 
-    async def ingest(
-        self, items: Sequence[Item], *, door: Door, scope: Scope, rejections: Iterable[Rejection] = ()
-    ) -> Receipt:
-        """The receipt for these items, once those accepted are durable. Raises QueueFull or StoreUnavailable, and
+    async def ingest(self, items: Sequence[Item], *, door: Door, scope: Scope, sender: str = "") -> Receipt:
+        """The receipt for these items, once those accepted are durable. Raises QueueFull or another Unavailable, and
         then the same items can be sent again: what was stored meanwhile is recognised.
 
-        `rejections` are items that the door itself had to refuse; they are counted with the rest.
+        `sender` is the name of the caller's key, for people who look at what was refused.
         """
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._thread, self._prepare, items, door, scope)
-        await self._writer.write(prepared.rows)
+        try:
+            self._writer.check_room(len(items))
+            loop = asyncio.get_running_loop()
+            prepared = await loop.run_in_executor(self._thread, self._prepare, items, door, scope)
+            durable = await self._writer.write(prepared.rows)
+        except Unavailable as error:
+            self.counters.turned_away[error.code] += len(items)
+            raise
+        if durable is Durable.SPOOLED:
+            prepared.receipt.move_to_spooled()
         self._recent.remember(prepared.identities)
         self._calls.remember(prepared.calls, prepared.replaced)
-        receipt = prepared.receipt
-        for rejection in rejections:
-            receipt.received += 1
-            _reject(receipt, rejection)
-        self.counters.add(door.source, receipt)
-        return receipt
+        self.counters.add(door.source, prepared.receipt)
+        if door.keeps_refused:
+            await self._rejected.keep(prepared.refused, source=door.source, key_name=sender, scope=scope)
+        return prepared.receipt
+
+    @property
+    def spool(self) -> SpoolStatus:
+        """What waits on disk for the events store."""
+        return self._writer.spool.status
+
+    @property
+    def can_spool(self) -> bool:
+        """Whether events would be durable even if the events store were away."""
+        return self._writer.spool.has_room
+
+    def own_spool(self) -> None:
+        """Make sure of the spool before anything is promised. Raises SpoolInUse or SpoolUnwritable."""
+        self._writer.spool.open()
+
+    async def start(self) -> None:
+        """Begin to store what an earlier process had to spool. Raises SpoolInUse or SpoolUnwritable."""
+        await self._writer.start()
 
     async def close(self) -> None:
         """Store everything that waits, then stop."""
@@ -100,6 +132,9 @@ class Pipeline:
         prepared = _Prepared(Receipt(received=len(items), derived_event_ids=[], errors=[]))
         now = datetime.now(UTC)
         for index, item in enumerate(items):
+            if isinstance(item, Rejection):
+                _reject(prepared, Refused(item))
+                continue
             event: EventPayload | None = None
             try:
                 event = _scoped(_decode(item), scope)
@@ -109,11 +144,13 @@ class Pipeline:
                     self._accept_event(index, event, door, now, prepared)
             except RuleBroken as broken:
                 name = event.event_id if event else None
-                _reject(prepared.receipt, Rejection(index, broken.field, broken.rule, str(broken), name))
+                rejection = Rejection(index, broken.field, broken.rule, str(broken), name)
+                _reject(prepared, Refused(rejection, event or (item.event if isinstance(item, Copy) else item)))
         return prepared
 
     def _accept_event(self, index: int, event: EventPayload, door: Door, now: datetime, prepared: _Prepared) -> None:
         measured = self._measure(event, door, now)
+        self._names.check(event, now)
         encoded = ENCODER.encode(event)
         digest = content(encoded)
         event_id = event.event_id or f"derived:{content(encoded + b'#id').hex()}{digest.hex()}"
@@ -130,11 +167,14 @@ class Pipeline:
 
     def _accept_report(self, report: Copy, door: Door, now: datetime, prepared: _Prepared) -> None:
         """Store a new call, or what the report adds to a call that is stored already."""
+        self._fit(report.event, now, prepared)
         known = prepared.calls.find(report) or self._calls.find(report)
         copy = joined(known, report) if known else report
         if copy is None:
             prepared.receipt.duplicate += 1
             return
+        if known is not None:
+            self._fit(copy.event, now, prepared)
         event, merges = copy.event, known.merges + 1 if known else 0
         if event.event_id is None:
             raise RuleBroken("event_id", "required", "neither a response nor a span tells this call from others")
@@ -151,6 +191,10 @@ class Pipeline:
             _replace(known, row, prepared)
         prepared.calls.add(StoredCall(copy, row, merges))
 
+    def _fit(self, event: EventPayload, now: datetime, prepared: _Prepared) -> None:
+        """Cut what a report must not be refused for: its client cannot mend it, and the money was spent."""
+        prepared.receipt.dropped_tags += fit_tags(event, self._max_tags) + self._names.fit(event, now)
+
     def _measure(self, event: EventPayload, door: Door, now: datetime) -> Measured:
         """The event with its numbers read, once it keeps every rule. Raises RuleBroken."""
         self._rules.check(event, now, require_measure=door.require_measure)
@@ -158,9 +202,7 @@ class Pipeline:
             usage = token_usage(event)
         except OverlappingTokens as error:
             raise RuleBroken(error.field, "includes_its_parts", str(error)) from error
-        measured = Measured(event, usage, quantity(event), self._rules.cost(event))
-        self._names.check(event, now)
-        return measured
+        return Measured(event, usage, quantity(event), self._rules.cost(event))
 
     def _is_known(self, key: Identity, digest: Content, event: EventPayload, prepared: _Prepared) -> bool:
         """True for a replay. Raises RuleBroken for other content under the same id and version."""
@@ -178,7 +220,7 @@ class Pipeline:
         return seen is not Seen.NEVER
 
 
-def _decode(item: Item) -> EventPayload:
+def _decode(item: bytes | EventPayload | Copy) -> EventPayload:
     event = item.event if isinstance(item, Copy) else item
     if isinstance(event, bytes):
         try:
@@ -221,6 +263,7 @@ def _replace(known: StoredCall, row: EventRow, prepared: _Prepared) -> None:
         prepared.calls.forget(known.key)
 
 
-def _reject(receipt: Receipt, rejection: Rejection) -> None:
-    receipt.rejected += 1
-    receipt.errors.append(rejection)
+def _reject(prepared: _Prepared, refused: Refused) -> None:
+    prepared.receipt.rejected += 1
+    prepared.receipt.errors.append(refused.rejection)
+    prepared.refused.append(refused)

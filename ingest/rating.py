@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum, unique
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from attribution.event import EventRow, Nano, Pico
 from core.settings import Settings
@@ -65,17 +65,38 @@ def token_usage(event: EventPayload) -> TokenUsage | None:
     )
 
 
+class Priceable(Protocol):
+    """What decides the price of an event beside its usage: said by a client, or stored."""
+
+    @property
+    def tenant_id(self) -> str: ...  # noqa: D102
+    @property
+    def provider_name(self) -> str: ...  # noqa: D102
+    @property
+    def request_model(self) -> str: ...  # noqa: D102
+    @property
+    def response_model(self) -> str: ...  # noqa: D102
+    @property
+    def start_time(self) -> datetime: ...  # noqa: D102
+    @property
+    def workload(self) -> str: ...  # noqa: D102
+    @property
+    def service_tier(self) -> str: ...  # noqa: D102
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+
+
 class Rater:
-    """Rates events with one price book and the deployment's rule for the effective cost."""
+    """Rates events with one price book and the deployment's rule for the effective cost: `prefer_reported`."""
 
     def __init__(self, book: PriceBook, settings: Settings) -> None:
         self._book = book
         self._currency = settings.currency
-        self._prefer_reported = settings.prefer_reported_cost
+        self.prefer_reported = settings.prefer_reported_cost
 
     def row(self, measured: Measured, *, event_id: str, source: str, received_at: datetime, version: int) -> EventRow:
         """The row to store for an event that was received at that instant."""
-        rating = self._rate(measured)
+        rating = self._rate(measured.event, measured.usage, measured.quantity)
         effective, cost_source = self._effective(measured.reported, rating.cost)
         return _row(
             measured,
@@ -89,25 +110,46 @@ class Rater:
             currency=self._currency,
         )
 
+    def rerated(self, row: EventRow) -> EventRow:
+        """The stored row with the money that today's prices and rules give it; its version, as all else, stays.
+
+        Rows in another currency, and those that are no usage, come back as they are.
+        """
+        if row.kind != "usage" or row.billing_currency != self._currency:
+            return row
+        rating = self._rate(row, _stored_usage(row), _stored_quantity(row))
+        effective, cost_source = self._effective(row.reported_cost, rating.cost)
+        return row._replace(
+            effective_cost=effective,
+            rated_cost=rating.cost,
+            list_cost=rating.list_cost,
+            cache_savings=rating.cache_savings,
+            cost_source=cost_source.value,
+            unpriced_reason=rating.reason if effective is None else "",
+            price_id=rating.price_id,
+        )
+
     def _effective(self, reported: Pico | None, rated: Pico | None) -> tuple[Pico | None, CostSource]:
         choices = [(reported, CostSource.REPORTED), (rated, CostSource.RATED)]
-        if not self._prefer_reported:
+        if not self.prefer_reported:
             choices.reverse()
         known = (choice for choice in choices if choice[0] is not None)
         return next(known, (None, CostSource.UNPRICED))
 
-    def _rate(self, measured: Measured) -> Rating:
-        """The sum of what its tokens and its quantity cost; unknown when either is."""
+    def _rate(self, event: Priceable, usage: TokenUsage | None, quantity: Decimal | None) -> Rating:
+        """The sum of what its tokens and its quantity cost; unknown when either is. No tokens beside a quantity are
+        no tokens to price: the row does not tell them from unknown ones.
+        """
         parts = []
-        if measured.usage is not None:
-            parts.append(self._rate_tokens(measured.event, measured.usage))
-        if measured.quantity is not None:
-            parts.append(self._rate_quantity(measured.event, measured.quantity))
+        if usage is not None and (quantity is None or any(usage)):
+            parts.append(self._rate_tokens(event, usage))
+        if quantity is not None:
+            parts.append(self._rate_quantity(event, quantity))
         if not parts:
             return _NO_USAGE
         return parts[0] if len(parts) == 1 else _add(*parts)
 
-    def _rate_tokens(self, event: EventPayload, usage: TokenUsage) -> Rating:
+    def _rate_tokens(self, event: Priceable, usage: TokenUsage) -> Rating:
         quote = self._book.quote(
             provider=event.provider_name,
             request_model=event.request_model,
@@ -123,7 +165,7 @@ class Rater:
         listed = cost if quote.list_card is quote.card else _list_cost(quote.list_card, usage)
         return Rating(cost, listed, savings or 0, quote.card.price_id if cost is not None else "", reason)
 
-    def _rate_quantity(self, event: EventPayload, quantity: Decimal) -> Rating:
+    def _rate_quantity(self, event: Priceable, quantity: Decimal) -> Rating:
         quote = self._book.quote_unit(
             provider=event.provider_name,
             unit=event.unit,
@@ -150,6 +192,19 @@ def _add(one: Rating, other: Rating) -> Rating:
         "+".join(part for part in (one.price_id, other.price_id) if part),
         one.reason or other.reason,
     )
+
+
+def _stored_usage(row: EventRow) -> TokenUsage | None:
+    """The tokens behind a row. Of none at all it is known whether they were counted or unknown by how they were rated:
+    a row that was neither priced nor refused a price counted none.
+    """
+    usage = TokenUsage(*_tokens_of(row))
+    was_counted = row.rated_cost is not None or row.unpriced_reason not in {"", _NO_USAGE.reason}
+    return usage if any(usage) or (was_counted and not row.unit) else None
+
+
+def _stored_quantity(row: EventRow) -> Decimal | None:
+    return Decimal(row.quantity).scaleb(-9) if row.unit else None
 
 
 def _nano(quantity: Decimal | None) -> Nano:
@@ -187,3 +242,9 @@ def _row(
 _TOLD: Final = EventRow._fields[EventRow._fields.index("team") : EventRow._fields.index("duration_ms")]
 _told_of: Final = attrgetter(*_TOLD)
 """What a row repeats of the event word for word, in the row's order."""
+
+_TOKENS: Final = EventRow._fields[
+    EventRow._fields.index("uncached_input_tokens") : EventRow._fields.index("audio_output_tokens") + 1
+]
+_tokens_of: Final = attrgetter(*_TOKENS)
+"""A row's tokens, in the order of TokenUsage."""

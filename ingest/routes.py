@@ -1,96 +1,131 @@
-"""The HTTP doors of the write path. Callers are authenticated before they get here: `request.state.principal`."""
+"""The HTTP doors of the write path.
+
+Before a request gets here its caller is authenticated, `request.state.principal`, and it has a hold on memory for its
+body, `request.state.hold`.
+"""
 
 from __future__ import annotations
 
+from typing import Final, TypedDict
+
 import msgspec
 from google.protobuf.json_format import MessageToJson
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from google.protobuf.message import Message
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from core.errors import Unsupported
 from core.settings import Settings
+from ingest.admission import Hold
 from ingest.body import decompress, read_bounded, split_items
-from ingest.otlp import Attribution, read_traces
-from ingest.payloads import Receipt, Rejection
-from ingest.pipeline import EVENTS, OTLP, Pipeline
+from ingest.exports import Exports, attribution
+from ingest.litellm import read_payloads
+from ingest.otlp import AttributeMapping
+from ingest.otlp.encoding import JSON, PROTOBUF
+from ingest.otlp.ignored import LOGS, METRICS, Signal
+from ingest.payloads import Receipt
+from ingest.pipeline import EVENTS, LITELLM, Pipeline
 from tenants.principal import Principal
 from tenants.scope import Scope
 
-PROTOBUF = "application/x-protobuf"
-_JSON = "application/json"
+OTLP_TYPES: Final = (PROTOBUF, JSON)
+
+
+class UnsupportedMediaType(Unsupported):
+    """The export is neither protobuf nor JSON."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"Content-Type {content_type!r} is not OTLP; send {PROTOBUF} or {JSON}")
 
 
 class IngestRoutes:
     """The endpoints of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, mapping: AttributeMapping, exports: Exports) -> None:
         self._pipeline = pipeline
         self._settings = settings
+        self._mapping = mapping
+        self._exports = exports
 
     async def events(self, request: Request) -> Response:
         """`POST /v1/events`: a JSON object, a JSON array or NDJSON. 200, or 207 when some were refused."""
-        body = await self._body(request)
-        items = split_items(body, self._settings.max_body_events)
-        receipt = await self._pipeline.ingest(items, door=EVENTS, scope=_principal(request).scope)
-        return _answer(receipt)
+        receipt = await self._pipeline.ingest(await self._items(request), door=EVENTS, **_sender(request))
+        return _receipt(receipt, 207 if receipt.rejected else 200)
+
+    async def litellm(self, request: Request) -> Response:
+        """`POST /v1/litellm`: what LiteLLM's `generic_api` callback sends, as a JSON array, NDJSON or one object.
+
+        200 with a receipt whatever was refused: LiteLLM drops what it is told to send again.
+        """
+        items, sender = await self._items(request), _sender(request)
+        defaults = attribution(request.headers, sender["scope"])
+        calls = await run_in_threadpool(read_payloads, items, defaults=defaults, mapping=self._mapping)
+        return _receipt(await self._pipeline.ingest(calls, door=LITELLM, **sender))
 
     async def traces(self, request: Request) -> Response:
-        """`POST /v1/traces`: OTLP/HTTP, protobuf or JSON. 200 once read, refused spans in partial_success.
+        """`POST /v1/traces`: OTLP/HTTP, protobuf or JSON. 200 once durable, refused spans in partial_success.
 
         The optional headers `X-Apportion-Tenant`, `-Team`, `-Feature` and `-Environment` attribute spans that do not
         say it themselves; `OTEL_EXPORTER_OTLP_HEADERS` can set them.
         """
+        kind = export_type(request)
         body = await self._body(request)
-        content_type = request.headers.get("content-type", "").split(";")[0].strip().lower() or PROTOBUF
-        scope = _principal(request).scope
-        reading = await run_in_threadpool(read_traces, body, content_type, defaults=_defaults(request, scope))
-        rejections = [
-            Rejection(index, span.field, span.rule, span.message, span.span)
-            for index, span in enumerate(reading.rejected)
-        ]
-        receipt = await self._pipeline.ingest(reading.calls, door=OTLP, scope=scope, rejections=rejections)
-        return _export_answer(receipt, content_type)
+        answer = await self._exports.traces(body, kind, headers=request.headers, **_sender(request))
+        return _export_answer(answer, kind)
+
+    async def logs(self, request: Request) -> Response:
+        """`POST /v1/logs`: OTLP/HTTP, accepted and not billed: spans say the same."""
+        return await self._ignored(request, LOGS)
+
+    async def metrics(self, request: Request) -> Response:
+        """`POST /v1/metrics`: OTLP/HTTP, accepted and not billed: sums name no call."""
+        return await self._ignored(request, METRICS)
+
+    async def _ignored(self, request: Request, signal: Signal) -> Response:
+        kind = export_type(request)
+        return _export_answer(await self._exports.ignored(signal, await self._body(request), kind), kind)
+
+    async def _items(self, request: Request) -> list[bytes]:
+        return split_items(await self._body(request), self._settings.max_body_events)
 
     async def _body(self, request: Request) -> bytes:
-        """The whole body, decompressed and bounded both before and after."""
+        """The whole body, decompressed and bounded both before and after. Raises Overloaded."""
         limit = self._settings.max_body_bytes
+        hold: Hold = request.state.hold
+        await hold.wait_for(min(int(request.headers.get("content-length", limit)), limit))
         raw = await read_bounded(request.stream(), limit)
-        return decompress(raw, request.headers.get("content-encoding", ""), limit)
+        body = decompress(raw, request.headers.get("content-encoding", ""), limit)
+        await hold.resize(len(body))
+        return body
 
 
-def _principal(request: Request) -> Principal:
+def export_type(request: Request) -> str:
+    """The encoding of an export, protobuf when the request does not say. Raises UnsupportedMediaType."""
+    given: str = request.headers.get("content-type", "")
+    kind = given.partition(";")[0].strip().lower() or PROTOBUF
+    if kind not in OTLP_TYPES:
+        raise UnsupportedMediaType(given)
+    return kind
+
+
+class Sender(TypedDict):
+    """Who sends, as far as a pipeline asks."""
+
+    scope: Scope
+    sender: str
+
+
+def _sender(request: Request) -> Sender:
     principal: Principal = request.state.principal
-    return principal
+    return Sender(scope=principal.scope, sender=principal.name)
 
 
-def _defaults(request: Request, scope: Scope) -> Attribution:
-    """What the key leaves no choice about, else what the headers say."""
-
-    def given(name: str, allowed: str | None = None) -> str:
-        header: str = request.headers.get(f"x-apportion-{name}", "")
-        return allowed or header
-
-    return Attribution(
-        tenant_id=given("tenant", scope.tenant),
-        team=given("team", scope.team),
-        feature=given("feature"),
-        environment=given("environment", scope.environment),
-    )
+def _export_answer(answer: Message, kind: str) -> Response:
+    """In the encoding of the request, as OTLP/HTTP asks."""
+    body = MessageToJson(answer).encode() if kind == JSON else answer.SerializeToString()
+    return Response(body, media_type=kind)
 
 
-def _export_answer(receipt: Receipt, content_type: str) -> Response:
-    """An ExportTraceServiceResponse in the encoding of the request, as OTLP/HTTP asks."""
-    answer = ExportTraceServiceResponse()
-    if receipt.rejected:
-        answer.partial_success.rejected_spans = receipt.rejected
-        answer.partial_success.error_message = "; ".join(
-            f"{error.event_id}: {error.field}: {error.message}" for error in receipt.errors[:10]
-        )
-    body = MessageToJson(answer).encode() if content_type == _JSON else answer.SerializeToString()
-    return Response(body, media_type=content_type)
-
-
-def _answer(receipt: Receipt) -> Response:
-    status = 207 if receipt.rejected else 200
-    return Response(msgspec.json.encode(receipt), status, media_type=_JSON)
+def _receipt(receipt: Receipt, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(receipt), status, media_type=JSON)

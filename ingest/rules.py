@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from operator import attrgetter
+from typing import Final, get_args, get_type_hints
 
 import msgspec
 
@@ -15,6 +16,8 @@ from ingest.payloads import EventPayload
 
 MAX_QUANTITY: Final = Decimal(10) ** 9
 QUANTITY_SCALE: Final = 9
+OTHER: Final = "(other)"
+"""What stands for a name that was one too many."""
 _UNIT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 _TOKEN_FIELDS: Final = (
@@ -60,9 +63,15 @@ def decoding_error(error: msgspec.DecodeError) -> RuleBroken:
     for pattern, rule in _PATTERNS:
         found = pattern.search(message)
         if found:
-            named = found.groupdict().get("field", "")
-            return RuleBroken(".".join(part for part in (field, named) if part), rule, message)
+            named = ".".join(part for part in (field, found.groupdict().get("field", "")) if part)
+            return RuleBroken(named, rule, message + _choices(field) if rule == "one_of" else message)
     return RuleBroken(field, "type", message)
+
+
+def _choices(field: str) -> str:
+    """The values a field may have, as the end of a sentence."""
+    values = get_args(get_type_hints(EventPayload).get(field))
+    return f"; use one of {', '.join(map(str, values))}" if values else ""
 
 
 class EventRules:
@@ -70,7 +79,7 @@ class EventRules:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._oldest = timedelta(days=settings.max_event_age_days)
+        self._oldest = timedelta(days=settings.oldest_event_days)
         self._ahead = timedelta(seconds=settings.max_event_ahead_seconds)
 
     def check(self, event: EventPayload, now: datetime, *, require_measure: bool) -> None:
@@ -89,7 +98,7 @@ class EventRules:
 
     def _check_time(self, start: datetime, now: datetime) -> None:
         if start < now - self._oldest:
-            days = self._settings.max_event_age_days
+            days = self._settings.oldest_event_days
             raise RuleBroken("start_time", "max_event_age_days", f"start_time is more than {days} days ago")
         if start > now + self._ahead:
             seconds = self._settings.max_event_ahead_seconds
@@ -143,26 +152,54 @@ class NameCardinality:
         self._day = datetime.now(UTC).date()
         self._seen: dict[str, set[str]] = {name: set() for name in NAME_FIELDS}
         self._seen["tags"] = set()
+        self._known: set[tuple[str, ...]] = set()
 
     def check(self, event: EventPayload, now: datetime) -> None:
         """Return when every name of the event is known or still fits; raise RuleBroken."""
-        if now.date() != self._day:
-            self._day = now.date()
-            for seen in self._seen.values():
-                seen.clear()
+        self._begin_day(now)
+        # Most events carry names that came together before: one look-up instead of twenty.
+        names = (*_names_of(event), *event.tags)
+        if names in self._known:
+            return
         for field in NAME_FIELDS:
             self._check(field, getattr(event, field))
         for key in event.tags:
             self._check("tags", key)
+        if len(self._known) < _KNOWN_COMBINATIONS:
+            self._known.add(names)
+
+    def fit(self, event: EventPayload, now: datetime) -> int:
+        """How many tags were dropped because their keys are too many; the names too many become `OTHER`."""
+        self._begin_day(now)
+        for field in NAME_FIELDS:
+            if not self._admits(field, getattr(event, field)):
+                setattr(event, field, OTHER)
+        excess = [key for key in event.tags if not self._admits("tags", key)]
+        if excess:
+            event.tags = {key: value for key, value in event.tags.items() if key not in excess}
+        return len(excess)
+
+    def _begin_day(self, now: datetime) -> None:
+        if now.date() != self._day:
+            self._day = now.date()
+            self._known.clear()
+            for seen in self._seen.values():
+                seen.clear()
 
     def _check(self, field: str, value: str) -> None:
-        seen = self._seen[field]
-        if value in seen:
-            return
-        if len(seen) >= self._limit:
+        if not self._admits(field, value):
             message = f"{field} has more than {self._limit} distinct values today; is an id in the wrong field?"
             raise RuleBroken(field, "max_distinct_names", message)
+
+    def _admits(self, field: str, value: str) -> bool:
+        """Whether the value is known or still fits; from then on it is known."""
+        seen = self._seen[field]
+        if value in seen or value in {"", OTHER}:
+            return True
+        if len(seen) >= self._limit:
+            return False
         seen.add(value)
+        return True
 
 
 NAME_FIELDS: Final = (
@@ -184,3 +221,5 @@ NAME_FIELDS: Final = (
     "error_type",
     "unit",
 )
+_names_of: Final = attrgetter(*NAME_FIELDS)
+_KNOWN_COMBINATIONS: Final = 100_000

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum, unique
+from math import inf
+from typing import Final
 
 from attribution.event import EventRow
 from attribution.store import Store
 from core.errors import Unavailable
+from ingest.drainer import Drainer
+from ingest.spool import Spool
+from ingest.worker import Worker
+
+PATIENCE_SECONDS: Final = 5
+"""How long a request waits for one insert before its rows go to the spool: exporters give up after ten."""
+
+CLOSE_SECONDS: Final = 10
 
 
 class QueueFull(Unavailable):
@@ -22,63 +32,110 @@ class QueueFull(Unavailable):
         super().__init__("too many events are waiting to be stored; send them again shortly")
 
 
+@unique
+class Durable(Enum):
+    """Where rows are safe."""
+
+    STORED = "stored"
+    SPOOLED = "spooled"
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     rows: Sequence[EventRow]
-    stored: asyncio.Future[None]
+    durable: asyncio.Future[Durable]
 
 
 class Writer:
-    """Stores rows in the order they come, one insert at a time, each made of all that waited meanwhile."""
+    """Stores rows in the order they come, one insert at a time, each made of all that waited meanwhile.
 
-    def __init__(self, store: Store, *, insert_rows: int, queue_rows: int) -> None:
+    Rows that the store does not take, for whatever reason, go to the spool instead. Whether an insert that took too
+    long happened is not known, nor needed: repeated, it changes nothing.
+    """
+
+    def __init__(self, store: Store, spool: Spool, *, insert_rows: int, queue_rows: int) -> None:
+        self.spool = spool
         self._store = store
         self._insert_rows = insert_rows
         self._queue_rows = queue_rows
         self._waiting: deque[_Waiting] = deque()
         self._depth = 0
         self._flusher: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert")
+        self._deadline = inf
+        self._inserting = Worker("insert")
+        self._spooling = Worker("spool")
+        self._drainer = Drainer(spool, self._spooling, self._insert, rows=insert_rows)
 
     @property
     def depth(self) -> int:
         """Rows that wait or are being stored."""
         return self._depth
 
-    async def write(self, rows: Sequence[EventRow]) -> None:
-        """Return once the rows are durable. Raises QueueFull at once, or StoreUnavailable when the insert fails."""
-        if not rows:
-            return
-        if self._depth and self._depth + len(rows) > self._queue_rows:
+    async def start(self) -> None:
+        """Own the spool, and begin to store what the last process left there. Raises SpoolInUse or SpoolUnwritable."""
+        await self._spooling.run(self.spool.open)
+        self._drainer.wake()
+
+    def check_room(self, count: int) -> None:
+        """Raises QueueFull when so many more rows may not wait now."""
+        if self._depth and self._depth + count > self._queue_rows:
             raise QueueFull
+
+    async def write(self, rows: Sequence[EventRow]) -> Durable:
+        """Return once the rows are durable. Raises QueueFull at once, or Unavailable when not even the spool has room.
+
+        A caller that goes away cancels nothing: others share the insert.
+        """
+        if not rows:
+            return Durable.STORED
+        self.check_room(len(rows))
         self._depth += len(rows)
         waiting = _Waiting(rows, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
-        try:
-            # A client that goes away must not cancel an insert that others share.
-            await asyncio.shield(waiting.stored)
-        finally:
-            self._depth -= len(rows)
+        return await asyncio.shield(waiting.durable)
 
     async def close(self) -> None:
-        """Store everything that waits, then stop."""
+        """Make everything durable that waits, then stop. Takes a bounded time: late rows go to the spool."""
+        self._deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS
         if self._flusher is not None:
             await self._flusher
-        self._thread.shutdown()
+        await self._drainer.close()
+        self.spool.close()
+        self._inserting.close()
+        self._spooling.close()
 
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._take()
             rows = [row for waiting in batch for row in waiting.rows]
             try:
-                await loop.run_in_executor(self._thread, self._store.insert, rows)
+                durable = await self._keep(rows)
             except Exception as error:  # noqa: BLE001 - every waiting request must get its answer
-                _settle(batch, error)
+                _fail(batch, error)
             else:
-                _settle(batch, None)
+                _settle(batch, durable)
+            self._depth -= len(rows)
+
+    async def _keep(self, rows: Sequence[EventRow]) -> Durable:
+        """Where the rows are durable now."""
+        if not self._drainer.is_waiting:
+            patience = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+            try:
+                async with asyncio.timeout_at(min(patience, self._deadline)):
+                    await self._insert(rows)
+            except Exception as error:  # noqa: BLE001 - the drainer finds out which rows, if any, are at fault
+                self._drainer.failed(error)
+            else:
+                self._drainer.took()
+                return Durable.STORED
+        await self._spooling.run(self.spool.append, rows)
+        self._drainer.wake()
+        return Durable.SPOOLED
+
+    async def _insert(self, rows: Sequence[EventRow]) -> None:
+        await self._inserting.run(self._store.insert, rows)
 
     def _take(self) -> list[_Waiting]:
         """The next requests, together at most `insert_rows` rows, but always one."""
@@ -90,12 +147,14 @@ class Writer:
         return batch
 
 
-def _settle(batch: Sequence[_Waiting], error: Exception | None) -> None:
+def _settle(batch: Sequence[_Waiting], durable: Durable) -> None:
     for waiting in batch:
-        if waiting.stored.done():
-            continue
-        if error is None:
-            waiting.stored.set_result(None)
-        else:
-            waiting.stored.set_exception(error)
-            waiting.stored.exception()  # marks it as seen: the request may be gone
+        if not waiting.durable.done():
+            waiting.durable.set_result(durable)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.durable.done():
+            waiting.durable.set_exception(error)
+            waiting.durable.exception()  # marks it as seen: the request may be gone

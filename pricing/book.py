@@ -106,6 +106,12 @@ class PriceBook:
         public.warm()
         self.refresh()
 
+    @property
+    def edition(self) -> str:
+        """Text that tells any two states of all prices apart, public and negotiated."""
+        rows, newest = self._current().version
+        return f"{public.edition()} {rows} {newest or 0}"
+
     def refresh(self) -> None:
         """Read the negotiated prices again, now. Raises Unavailable when the database does not answer."""
         with self._lock:

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import Final
 
 from genai_prices.data_units import unit_data
@@ -133,6 +134,12 @@ class Listed:
         begun = [edge for edge in self.breaks(day) if edge <= at]
         hour = "" if not self.breaks(day) else (begun[-1].strftime("T%H:%M") if begun else "T00:00")
         return f"public:{self.provider.id}/{self.model.id}@{day.isoformat()}{hour}"
+
+
+@cache
+def edition() -> str:
+    """The release of the public list."""
+    return version("genai-prices")
 
 
 def warm() -> None:

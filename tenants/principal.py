@@ -16,6 +16,7 @@ class Permission(Enum):
     SEND = "send usage"
     READ = "read costs"
     EDIT = "change budgets"
+    REDRIVE = "see and redrive rejected events"
     FINANCE = "see and change prices and revenue"
     ADMIN = "administer"
 
@@ -39,7 +40,7 @@ class Role(Enum):
 _PERMISSIONS = {
     Role.INGEST: frozenset({Permission.SEND}),
     Role.VIEWER: frozenset({Permission.READ}),
-    Role.EDITOR: frozenset({Permission.READ, Permission.EDIT}),
+    Role.EDITOR: frozenset({Permission.READ, Permission.EDIT, Permission.REDRIVE}),
     Role.FINANCE: frozenset({Permission.READ, Permission.FINANCE}),
     Role.ADMIN: frozenset(Permission),
 }

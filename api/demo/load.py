@@ -75,8 +75,12 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
         plan = Plan(events, seed, datetime.now(UTC).replace(second=0, microsecond=0), key)
         file.write(plan)
     if plan.done:
-        console.print(f"The demo data is already here: {plan.events:,} events up to {plan.end:%Y-%m-%d %H:%M} UTC.")
+        console.print(
+            f"The demo data is already here: {plan.events:,} events up to {plan.end:%Y-%m-%d %H:%M} UTC (seed "
+            f"{plan.seed}). For another company, choose another --data-dir, or delete {services.settings.data_dir}."
+        )
         return plan
+    console.print(f"Loading {plan.events:,} events; this takes about a minute for 300,000.")
     _agree_prices(services, plan)
     asyncio.run(_load(services, plan))
     plan.done = True

@@ -191,11 +191,13 @@ async def costs(
     orders = tuple(order.order() for order in order_by or ())
     bounds = tuple(bound.bound() for bound in having or ())
     condition = where.filter() if where else EVERYTHING
-    question = fingerprint(groups, granularity, condition, bounds, orders, zone.key, fill_buckets)
+    measures = selected_measures(info.selected_fields)
+    ranking = orders or measures[:1]  # without an order, the first measure decides
+    question = fingerprint(time_range, groups, granularity, condition, bounds, ranking, zone.key, fill_buckets)
     query = CostQuery(
         scope=context.scope(),
         window=time_range.window(context.now, zone),
-        measures=selected_measures(info.selected_fields),
+        measures=measures,
         timezone=zone,
         group_by=groups,
         granularity=granularity,

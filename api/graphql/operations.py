@@ -169,7 +169,7 @@ async def events(
     """The single operations behind a sum. Pages stay stable while new operations arrive."""
     context, zone = info.context, parse_timezone(timezone)
     condition = where.filter() if where else EVERYTHING
-    question = fingerprint("events", condition, order_by, direction, zone.key)
+    question = fingerprint("events", time_range, condition, order_by, direction, zone.key)
     query = OperationQuery(
         scope=context.scope(),
         window=time_range.window(context.now, zone),

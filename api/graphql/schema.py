@@ -6,7 +6,7 @@ from typing import Final
 
 import strawberry
 
-from api.graphql import audit, costs, operations, prices, status
+from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, status
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -25,6 +25,8 @@ class Query:
     dimension_values = strawberry.field(status.dimension_values, description=status.dimension_values.__doc__)
     ingest_status = strawberry.field(status.ingest_status, description=status.ingest_status.__doc__)
     prices = strawberry.field(prices.prices, description=prices.prices.__doc__)
+    rejected_events = strawberry.field(rejected.rejected_events, description=rejected.rejected_events.__doc__)
+    reprice_preview = strawberry.field(repricing.reprice_preview, description=repricing.reprice_preview.__doc__)
     audit_log = strawberry.field(audit.audit_log, description=audit.audit_log.__doc__)
 
 
@@ -33,6 +35,9 @@ class Mutation:
     """Root of writes."""
 
     add_price = strawberry.field(prices.add_price, description=prices.add_price.__doc__)
+    reprice_events = strawberry.field(repricing.reprice_events, description=repricing.reprice_events.__doc__)
+    erase_user = strawberry.field(erasure.erase_user, description=erasure.erase_user.__doc__)
+    redrive_events = strawberry.field(rejected.redrive_events, description=rejected.redrive_events.__doc__)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

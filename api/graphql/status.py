@@ -15,12 +15,13 @@ from api.graphql.scalars import BigInt
 from attribution.dimensions import Dimension
 from attribution.measures import Measure
 from attribution.query import Condition, CostQuery, Filter, MeasureBound, Operator, Order, Page
+from attribution.store import StoreUnavailable
 from core.time import Preset, Window, parse_timezone
 from ingest.counters import OUTCOMES
 
 
 @strawberry.type(
-    description="What went through this process since it started: received = accepted + duplicate + rejected."
+    description="What went through this process since it started: received = accepted + duplicate + rejected + spooled."
 )
 class IngestCounters:
     """Conservation counters."""
@@ -29,12 +30,23 @@ class IngestCounters:
     accepted: BigInt = strawberry.field(description="Stored durably.")
     duplicate: BigInt = strawberry.field(description="Recognised as sent before.")
     rejected: BigInt = strawberry.field(description="Refused, each with a reason in its receipt.")
+    spooled: BigInt = strawberry.field(description="Kept on disk while the events store was away, and stored since.")
     queued: BigInt = strawberry.field(description="Waiting to be stored right now.")
 
 
-@strawberry.type(description="Operations without a price, by what would have to be priced.")
+@strawberry.type(description="Events on the disk of the process that answers, to be stored once the store takes them.")
+class SpoolState:
+    """What waits while the events store is away."""
+
+    events: BigInt = strawberry.field(description="How many wait.")
+    bytes: BigInt = strawberry.field(description="The room they take on disk.")
+    oldest: datetime | None = strawberry.field(description="Since when the first of them waits.")
+    quarantined: BigInt = strawberry.field(description="Set aside since the start, because the store refused them.")
+
+
+@strawberry.type(description="Operations without a cost, and why: no price, or no usage reported.")
 class UnpricedModel:
-    """A gap in the price book."""
+    """Operations without a cost."""
 
     provider: str | None = strawberry.field(description="The provider, as sent.")
     model: str | None = strawberry.field(description="The model, as sent.")
@@ -67,13 +79,18 @@ async def _unpriced(
 class IngestStatus:
     """The state of the write path, within the caller's scope."""
 
-    operations: BigInt = strawberry.field(description="Operations stored in the retention window.")
+    operations: BigInt | None = strawberry.field(
+        description="Operations stored in the retention window. Null, as are the dates, while the events store is away."
+    )
     newest_event: datetime | None = strawberry.field(description="When the newest operation started.")
     fresh_as_of: datetime | None = strawberry.field(description="When the newest operation arrived.")
     counters: IngestCounters | None = strawberry.field(
         description="Counters of the process that answers. Null for keys with a scope: they count everybody's items."
     )
 
+    spool: SpoolState | None = strawberry.field(
+        description="What this process keeps on disk for the events store. Null for keys with a scope."
+    )
     unpriced_models: list[UnpricedModel] = strawberry.field(
         resolver=_unpriced, description="What has no price in the last 30 days, most operations first."
     )
@@ -97,12 +114,17 @@ async def ingest_status(info: Information) -> IngestStatus | None:
     """What is stored, how fresh it is, and what has no price."""
     context = info.context
     query = CostQuery(context.scope(), _retained(context), (Measure.OPERATIONS, Measure.LAST_SEEN, Measure.FRESH_AS_OF))
-    report = await context.services.read(context.services.store.report, query)
+    try:
+        totals = (await context.services.read(context.services.store.report, query)).totals
+    except StoreUnavailable:  # when the rest matters most
+        totals = {}
+    is_unrestricted = context.scope().unrestricted
     return IngestStatus(
-        operations=report.totals[Measure.OPERATIONS],
-        newest_event=report.totals[Measure.LAST_SEEN],
-        fresh_as_of=report.totals[Measure.FRESH_AS_OF],
-        counters=_counters(context) if context.scope().unrestricted else None,
+        operations=totals.get(Measure.OPERATIONS),
+        newest_event=totals.get(Measure.LAST_SEEN),
+        fresh_as_of=totals.get(Measure.FRESH_AS_OF),
+        counters=_counters(context) if is_unrestricted else None,
+        spool=_spool(context) if is_unrestricted else None,
     )
 
 
@@ -110,6 +132,16 @@ def _counters(context: Context) -> IngestCounters:
     pipeline = context.services.pipeline
     totals = {name: BigInt(pipeline.counters.total(name)) for name in ("received", *OUTCOMES)}
     return IngestCounters(**totals, queued=BigInt(pipeline.queue_depth))
+
+
+def _spool(context: Context) -> SpoolState:
+    status = context.services.pipeline.spool
+    return SpoolState(
+        events=BigInt(status.events),
+        bytes=BigInt(status.bytes),
+        oldest=status.oldest,
+        quarantined=BigInt(status.quarantined),
+    )
 
 
 async def dimension_values(

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS events
     event_id String CODEC(ZSTD(1)),
     version UInt64 CODEC(ZSTD(1)),
     is_deleted Bool DEFAULT false,
-    kind LowCardinality(String) DEFAULT 'usage',
+    kind LowCardinality(String),
     source LowCardinality(String),
     start_time DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     ingested_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),

@@ -1,10 +1,9 @@
 """OTLP/HTTP traces -> wire events: `table` declares what clients send, the engine around it reads that and no more."""
 
+from ingest.otlp.attribution import UNATTRIBUTED, Attribution
 from ingest.otlp.encoding import UnreadableTraces
 from ingest.otlp.mapping import DEFAULT, AttributeMapping
 from ingest.otlp.reader import (
-    UNATTRIBUTED,
-    Attribution,
     RejectedSpan,
     TraceReading,
     read_traces,

@@ -10,9 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from ingest.copies import Identity
+from ingest.fit import fit_texts
 from ingest.otlp.billing import operation_name
 from ingest.otlp.encoding import Span, Value
-from ingest.otlp.identity import event_id, provider_name, telling_response_id
+from ingest.otlp.identity import provider_name, response_event_id, span_event_id, telling_response_id
 from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.outcome import outcome
 from ingest.otlp.table import FIRST_TOKEN, FIRST_TOKEN_EVENTS
@@ -43,16 +44,28 @@ class Call:
         return self.event.input_tokens is not None or self.event.output_tokens is not None
 
 
-def read_call(span: Span, said: Mapping[str, Any], implied: Mapping[str, Any], mapping: AttributeMapping) -> Call:
+def read_call(
+    span: Span,
+    said: Mapping[str, Any],
+    implied: Mapping[str, Any],
+    mapping: AttributeMapping,
+    *,
+    own_id: str | None = None,
+) -> Call:
     """The span as a call. `said` holds what it and its ancestors say of attribution, `implied` what stands in for it.
 
+    `own_id` names a call without a response, instead of its span. Names and ids that are too long are cut to size.
     Raises msgspec.ValidationError when a value breaks the payload's rules.
     """
     written_id = take_output(span.attributes)
     response_id = telling_response_id(text(first(span.attributes, mapping.signals["response_id"])) or written_id)
     fields = {**implied, **said, **_own(span, mapping)}
     fields["tags"] = {**implied["tags"], **said["tags"]}
-    fields["event_id"] = event_id(span, fields["provider_name"], response_id)
+    if response_id:
+        fields["event_id"] = response_event_id(fields["provider_name"], response_id)
+    else:
+        fields["event_id"] = span_event_id(span) if own_id is None else own_id
+    fit_texts(fields)
     return Call(
         event=msgspec.convert(fields, EventPayload),
         identity="response" if response_id else "span",

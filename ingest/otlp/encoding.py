@@ -18,6 +18,9 @@ from core.errors import InvalidInput
 from ingest.otlp.content import READ_ONCE, is_content
 from ingest.otlp.table import FIRST_TOKEN_EVENTS
 
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+
 Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
 Attributes = dict[str, Value]
@@ -73,9 +76,9 @@ def decode(body: bytes, content_type: str) -> list[Span]:
     """The spans of an export, in its order. Raises UnreadableTraces for anything that is not one."""
     media_type = content_type.partition(";")[0].strip().lower()
     try:
-        if media_type == "application/x-protobuf":
+        if media_type == PROTOBUF:
             return list(_spans(ExportTraceServiceRequest.FromString(body), _PROTOBUF))
-        if media_type == "application/json":
+        if media_type == JSON:
             return list(_spans(_JSON_DECODER.decode(body), _JSON))
     except DecodeError:
         raise UnreadableTraces("it is not a protobuf ExportTraceServiceRequest") from None

@@ -42,10 +42,13 @@ def telling_response_id(given: str) -> str:
     return given
 
 
-def event_id(span: Span, provider: str, response_id: str) -> str:
-    """The id of the call. Empty, and so refused, when neither a response nor a span can be told from others."""
-    if response_id:
-        return f"resp:{_issuer(provider, response_id)}:{response_id}"
+def response_event_id(provider: str, response_id: str) -> str:
+    """The id of an answered call, the same for every report of it, whichever door it comes through."""
+    return f"resp:{_issuer(provider, response_id)}:{response_id}"
+
+
+def span_event_id(span: Span) -> str:
+    """The id of a call that only its span tells from others; empty, and so refused, when not even that does."""
     return f"span:{span.ref}" if span.trace_id and span.span_id else ""
 
 

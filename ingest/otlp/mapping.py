@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final, Self
 
+from core.errors import InvalidInput
 from ingest.otlp.content import SECRETS, is_content
 from ingest.otlp.table import BAGS, INHERITED, RESOURCE, SIGNALS, TAGS, TEXTS, TOKENS, Names
 
@@ -45,16 +46,19 @@ class AttributeMapping:
     def reading(self, **fields: Names) -> Self:
         """This mapping with the named attributes read before all others for an inherited field such as `tenant_id`.
 
-        Raises ValueError for a field that is not inherited.
+        They count on spans, and where spans say nothing on the resource. Raises ValueError for any other field.
         """
         if unknown := fields.keys() - self.inherited.names.keys():
             raise ValueError(f"no attribute can be named for {', '.join(sorted(unknown))}")
-        names = {field: fields.get(field, ()) + names for field, names in self.inherited.names.items()}
-        return replace(self, inherited=Fields(names))
+        return replace(self, inherited=_before(self.inherited, fields), resource=_before(self.resource, fields))
 
     def tagging(self, *names: str) -> Self:
         """This mapping with more attributes allowed as tags: exact names, or prefixes that end in `*`."""
         return replace(self, tags=self.tags + names)
+
+
+def _before(known: Fields, fields: Mapping[str, Names]) -> Fields:
+    return Fields({**known.names, **{field: names + known.names.get(field, ()) for field, names in fields.items()}})
 
 
 @lru_cache(maxsize=16_384)
@@ -75,3 +79,32 @@ DEFAULT: Final = AttributeMapping(
     signals=SIGNALS,
     tags=TAGS,
 )
+
+
+class UnusableMapping(InvalidInput):
+    """A deployment's own attribute names cannot be used; the sentence names the setting."""
+
+    code = "UNUSABLE_MAPPING"
+
+
+CONFIGURABLE: Final = tuple(field for field in INHERITED if field != "agent")
+"""The fields for which a deployment may name attributes of its own."""
+
+
+def configured(attributes: Mapping[str, Sequence[str]], tags: Sequence[str]) -> AttributeMapping:
+    """`DEFAULT` with the settings `otlp_attributes` and `otlp_tags` worked in. Raises UnusableMapping."""
+    for field, names in attributes.items():
+        if field not in CONFIGURABLE:
+            raise UnusableMapping(f"otlp_attributes: {field!r} is none of {', '.join(CONFIGURABLE)}")
+        for name in names:
+            _require_usable(f"otlp_attributes.{field}", name)
+    for tag in tags:
+        _require_usable("otlp_tags", tag.removesuffix("*") if tag != "*" else tag)
+    return DEFAULT.reading(**{field: tuple(names) for field, names in attributes.items()}).tagging(*tags)
+
+
+def _require_usable(setting: str, name: str) -> None:
+    if not name.strip():
+        raise UnusableMapping(f"{setting}: a name is empty")
+    if is_content(name) or SECRETS.search(name):
+        raise UnusableMapping(f"{setting}: {name!r} carries content or secrets, which are never kept")

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from ingest.copies import Copy, still_implied, united
+from ingest.otlp.attribution import Attribution, Implied, said, with_agent_as_feature
 from ingest.otlp.billing import is_billable
 from ingest.otlp.call import Call, read_call
 from ingest.otlp.collapse import Merge, collapse
-from ingest.otlp.encoding import Attributes, Span, decode
-from ingest.otlp.mapping import DEFAULT, AttributeMapping, Fields, tag_key
-from ingest.otlp.values import filled, label, spread, text
+from ingest.otlp.encoding import Span, decode
+from ingest.otlp.mapping import DEFAULT, AttributeMapping
+from ingest.otlp.values import spread, text
 from ingest.payloads import EventPayload
 
-UNATTRIBUTED: Final = "unattributed"
-"""The tenant of calls that nobody claimed."""
-
 _NOTHING: Final[dict[str, Any]] = {"tags": {}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attribution:
-    """What holds for a whole request when its spans do not say otherwise, from headers or from the key."""
-
-    tenant_id: str = ""
-    team: str = ""
-    feature: str = ""
-    environment: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ def read_traces(
         spread(span.attributes)
     billable = [span for span in spans if is_billable(span, mapping)]
     surroundings = _Surroundings(spans, billable, mapping)
-    calls, rejected = _read(billable, surroundings, _Implied(defaults, mapping), mapping)
+    calls, rejected = _read(billable, surroundings, Implied(defaults, mapping), mapping)
     merges = collapse(calls, surroundings.outer)
     return TraceReading(
         calls=[_copy(merge) for merge in merges],
@@ -83,7 +71,7 @@ def read_traces(
 
 
 def _read(
-    billable: Sequence[Span], surroundings: _Surroundings, implied: _Implied, mapping: AttributeMapping
+    billable: Sequence[Span], surroundings: _Surroundings, implied: Implied, mapping: AttributeMapping
 ) -> tuple[list[Call], list[RejectedSpan]]:
     calls: list[Call] = []
     rejected: list[RejectedSpan] = []
@@ -125,10 +113,7 @@ class _Surroundings:
 
     def of(self, span: Span) -> dict[str, Any]:
         """The payload fields and tags said of the span; what is nearer to it wins."""
-        said = self._gather(span)
-        if "agent" not in said:
-            return said
-        return {"feature": said["agent"]} | {field: value for field, value in said.items() if field != "agent"}
+        return with_agent_as_feature(self._gather(span))
 
     def _gather(self, span: Span) -> dict[str, Any]:
         path: dict[Span, None] = {}
@@ -138,13 +123,13 @@ class _Surroundings:
             around = self._spans.get((around.trace_id, around.parent_span_id))
         # Spans that are each other's parents end up here too: the circle is cut where it closes.
         around = around if around in self._said else None
-        said = self._said[around] if around is not None else _NOTHING
+        fields = self._said[around] if around is not None else _NOTHING
         for inner in reversed(path):
             if around is not None:
                 self._nest(inner, around)
-            said = self._said[inner] = _joined(said, _own(inner, self._mapping))
+            fields = self._said[inner] = _joined(fields, _own(inner, self._mapping))
             around = inner
-        return said
+        return fields
 
     def _nest(self, inner: Span, around: Span) -> None:
         outer = around if around in self._billable else self.outer.get(around)
@@ -153,45 +138,11 @@ class _Surroundings:
 
 
 def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
-    fields = _fields(span.attributes, mapping.inherited)
+    fields = said(span.attributes, mapping)
     if span.is_server and (route := text(span.attributes.get("http.route"))):
         fields.setdefault("endpoint", route)
-    fields["tags"] = _tags(span.attributes, mapping)
     return fields
-
-
-def _fields(attributes: Attributes, fields: Fields) -> dict[str, Any]:
-    return {field: said for field, value in filled(attributes, fields) if (said := text(value))}
-
-
-def _tags(attributes: Attributes, mapping: AttributeMapping) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for name, value in attributes.items():
-        key = tag_key(mapping, name)
-        if key is not None and (tag := label(value)):
-            tags.setdefault(key, tag)
-    return tags
 
 
 def _joined(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {**above, **own, "tags": {**above["tags"], **own["tags"]}}
-
-
-class _Implied:
-    """What stands in where nobody said anything: the resource, then the request's defaults."""
-
-    def __init__(self, defaults: Attribution, mapping: AttributeMapping) -> None:
-        given = {field: value for field, value in asdict(defaults).items() if value}
-        self._defaults = {"tenant_id": UNATTRIBUTED, **given}
-        self._mapping = mapping
-        self._of_resource: dict[int, dict[str, Any]] = {}
-
-    def of(self, span: Span) -> dict[str, Any]:
-        """The fields and tags implied for the span. One trace is one user action, so it names the request."""
-        resource = span.resource
-        implied = self._of_resource.get(id(resource))
-        if implied is None:
-            fields = _fields(resource, self._mapping.resource)
-            implied = {**self._defaults, **fields, "tags": _tags(resource, self._mapping)}
-            self._of_resource[id(resource)] = implied
-        return {**implied, "request_id": span.trace_id}

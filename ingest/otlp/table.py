@@ -20,6 +20,8 @@ SPREAD: Final[Mapping[str, str]] = {
     RAW: RAW,
     "metadata.usage_object": RAW,
     "metadata": "metadata",
+    "metadata.requester_metadata": "metadata",
+    "metadata.spend_logs_metadata": "metadata",
     "llm.invocation_parameters": "llm.invocation_parameters",
     "embedding.invocation_parameters": "llm.invocation_parameters",
 }

@@ -105,6 +105,12 @@ def take_output(attributes: Attributes) -> str:
     return found[1] if found else ""
 
 
+def spread_members(attributes: Attributes, prefix: str, value: object, depth: int) -> None:
+    """Adds the scalar members of an object under dotted names, down to that many levels; a scalar is no object."""
+    if isinstance(value, dict):
+        _spread(attributes, prefix, value, depth)
+
+
 def _spread(attributes: Attributes, prefix: str, value: object, depth: int) -> None:
     if isinstance(value, dict):
         for key, member in value.items() if depth else ():

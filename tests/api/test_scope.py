@@ -23,7 +23,7 @@ from tests.ingest.events import ago, wire_event
 SCHEMA = make_schema()._schema
 SCOPES = {"tenant": "mine", "team": "my-team", "environment": "my-env"}
 COLUMN = {"tenant": "tenant_id", "team": "team", "environment": "environment"}
-VOLATILE = {"ingestedAt", "freshAsOf", "createdAt"}
+VOLATILE = {"ingestedAt", "freshAsOf", "createdAt", "receivedAt"}
 """When things arrived differs between two worlds by nature."""
 
 TEXTS = [
@@ -68,6 +68,9 @@ CALLS = {
     ],
     "ingestStatus": ["ingestStatus"],
     "prices": ["prices"],
+    "rejectedEvents": ["rejectedEvents", 'rejectedEvents(source: "events", rule: "range")'],
+    "repricePreview": ['repricePreview(input: {since: "2026-01-01T00:00:00Z"})'],
+    "auditLog": ["auditLog"],
 }
 
 
@@ -143,11 +146,15 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
     crowded, own = two_worlds
     for api, with_others in ((crowded, True), (own, False)):
         assert api.post_events(list(world(scope, with_others=with_others))).json()["rejected"] == 0
+        refused = [event | {"input_tokens": -1} for event in world(scope, with_others=with_others)]
+        assert api.post_events(refused).json()["accepted"] == 0
     add_price(crowded, tenant="SECRET-tenant")
     scoped = answers(crowded, crowded.make_key(Role.ADMIN, **{scope: SCOPES[scope]}))
     everything = answers(own, own.make_key(Role.ADMIN))
     assert scoped["ingestStatus"].pop("counters") is None
     assert everything["ingestStatus"].pop("counters") is not None
+    assert scoped.pop("auditLog") is None
+    assert everything.pop("auditLog") is not None
     assert "SECRET" not in repr(list(scoped.values()))
     assert scoped == everything
     assert "SECRET" in repr(

@@ -173,8 +173,6 @@ def test_whole_numbers_are_read_in_any_spelling(value: object) -> None:
         (chat({"gen_ai.usage.output_tokens": 10**10}), "output_tokens"),
         (chat({"gen_ai.usage.output_tokens": 1.5}), "output_tokens"),
         (chat({"gen_ai.usage.input_tokens": "many"}), "input_tokens"),
-        (chat({"gen_ai.request.model": "m" * 201}), "request_model"),
-        (chat({"user.id": "u" * 257}), "user_id"),
         (chat({"http.request.resend_count": -5}), "attempt"),
         (chat(start_time_unix_nano=0), "start_time"),
         (chat(span_id=b""), "event_id"),

@@ -1,0 +1,38 @@
+"""The product killed, or told to stop, at random moments under load: what it acknowledged is stored exactly once."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import pytest
+
+from tests.faults.conftest import ROUNDS, report
+from tests.faults.product import Product
+from tests.faults.senders import Load
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
+
+
+def test_killed_at_random_moments(product: Product) -> None:
+    random = Random(ROUNDS)
+    with Load(product) as load:
+        for _ in range(ROUNDS):
+            time.sleep(random.uniform(0.05, 1.5))
+            product.kill()
+            product.start()
+    load.verify()
+    report(f"{ROUNDS} kills: {load.told()}")
+    assert load.statuses[200] >= ROUNDS
+    assert not [status for status in load.statuses if isinstance(status, int) and status not in {200, 503}]
+
+
+def test_told_to_stop_under_load(product: Product) -> None:
+    with Load(product) as load:
+        for _ in range(max(1, ROUNDS // 5)):
+            time.sleep(1)
+            assert product.terminate() == 0
+            assert list((product.directory / "spool").glob("*.rows")) == []
+            product.start()
+    load.verify()
+    assert "ERROR" not in product.log.read_text()
