@@ -169,7 +169,7 @@ class Repricer:
         Unavailable.
         """
         details = _told_of(wanted)
-        run = self._ledger.begin(self._asked(wanted), until=wanted.window().end, actor=by, **details)
+        run = self._ledger.begin(self._asked(wanted), until=wanted.window().end, actor=by, details=details)
         try:
             outcome = self._go_on(run, wanted, told, time.monotonic() + seconds)
         except BaseException:
@@ -177,7 +177,7 @@ class Repricer:
                 self._ledger.pause(run)
             raise
         if outcome.finished:
-            self._ledger.finish(run, actor=by, **details, **_summary(outcome.tally))
+            self._ledger.finish(run, actor=by, details=details | _summary(outcome.tally))
         else:
             self._ledger.pause(run)
         return outcome
@@ -197,6 +197,7 @@ class Repricer:
             start = batch.end
             told(tally.total.events, _events(days))
             if time.monotonic() > deadline:
+                self._ledger.advance(run, _Progress(start, counted, tally.to_json()).text)
                 return Outcome(finished=False, events=_events(days), tally=tally)
         return Outcome(finished=True, events=_events(days), tally=tally)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -78,7 +79,7 @@ class Ledger:
         with self._database.session() as session:
             return any(run.asked == asked for run in _unfinished(session))
 
-    def begin(self, asked: str, *, until: datetime, actor: str, **details: object) -> Run:
+    def begin(self, asked: str, *, until: datetime, actor: str, details: Mapping[str, object]) -> Run:
         """The run to do now: one that was interrupted, where the same was asked, else a new one, which is recorded.
 
         Raises RepricingRuns while any other is under way.
@@ -113,7 +114,7 @@ class Ledger:
             _change(session, run, active_at=_LONG_AGO)
             session.commit()
 
-    def finish(self, run: Run, *, actor: str, **details: object) -> None:
+    def finish(self, run: Run, *, actor: str, details: Mapping[str, object]) -> None:
         """The run is done; a record says what it came to. Raises RepricingTakenOver."""
         with self._database.session() as session:
             _change(session, run, finished_at=datetime.now(UTC))
