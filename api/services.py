@@ -46,7 +46,13 @@ class Services:
             redact=redaction(self.erased),
         )
         spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
-        writer = Writer(self.store, spool, insert_rows=settings.insert_rows, queue_rows=settings.ingest_queue_events)
+        writer = Writer(
+            self.store,
+            spool,
+            insert_rows=settings.insert_rows,
+            queue_rows=settings.ingest_queue_events,
+            patience_seconds=settings.insert_patience_seconds,
+        )
         self.rejected = RejectedEvents(self.database, settings.rejected_events_kept, self.erased)
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)

@@ -76,6 +76,7 @@ def _config(services: Services) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=30,
+        timeout_keep_alive=75,  # longer than balancers keep theirs, or they meet connections that just closed
         ws_max_size=1_000_000,
     )
 

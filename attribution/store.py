@@ -35,6 +35,9 @@ from tenants.scope import Scope
 _GRACE_SECONDS = 5
 """What a server may take beyond a query's time limit before it counts as unreachable."""
 _MIGRATION_SECONDS = 3_600
+_INSERT = {"max_threads": 1, "optimize_on_insert": 0}
+"""One block is written by one thread at least cost; FINAL merges what it holds twice, as it does across parts."""
+
 _ON_EVERY_REPLICA = {"mutations_sync": 2, "alter_sync": 2}
 _TIMEOUT_CODES = {159, 160}
 _MEMORY_CODES = {241}
@@ -244,7 +247,7 @@ class Store:
 
     def _send(self, table: pa.Table, token: str) -> None:
         with self._client(_not_taken) as client:
-            client.insert_arrow("events", table, settings={"insert_deduplication_token": token})
+            client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
 
     def rewrite(self, statement: Statement) -> None:
         """Run a statement that changes what is stored; when this returns, every replica has done it.

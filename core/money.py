@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Final
 
 from core.errors import InvalidInput
@@ -63,6 +63,5 @@ def from_pico(pico: int) -> Decimal:
 
 def plain(amount: Decimal) -> str:
     """The amount without exponent and without trailing zeros: `0.0000001`, never `1E-7`; zero is `0`."""
-    with localcontext(EXACT):
-        text = format(amount.normalize(), "f")
+    text = format(amount.normalize(EXACT), "f")
     return "0" if text in {"-0", "0"} else text

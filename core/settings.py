@@ -100,6 +100,12 @@ class Settings(BaseSettings):
         description="Most bytes of events that wait on disk, under the data directory, while the events store does not "
         "take them; beyond that ingest answers 503. 0 is no spool.",
     )
+    insert_patience_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="How long a request waits for one insert before its events go to the spool. Exporters give up "
+        "after ten seconds.",
+    )
     insert_rows: int = Field(
         default=20_000, ge=1, description="Most events from concurrent requests that one insert combines."
     )

@@ -130,11 +130,9 @@ class Rater:
         )
 
     def _effective(self, reported: Pico | None, rated: Pico | None) -> tuple[Pico | None, CostSource]:
-        choices = [(reported, CostSource.REPORTED), (rated, CostSource.RATED)]
-        if not self.prefer_reported:
-            choices.reverse()
-        known = (choice for choice in choices if choice[0] is not None)
-        return next(known, (None, CostSource.UNPRICED))
+        if reported is not None and (self.prefer_reported or rated is None):
+            return reported, CostSource.REPORTED
+        return (None, CostSource.UNPRICED) if rated is None else (rated, CostSource.RATED)
 
     def _rate(self, event: Priceable, usage: TokenUsage | None, quantity: Decimal | None) -> Rating:
         """The sum of what its tokens and its quantity cost; unknown when either is. No tokens beside a quantity are

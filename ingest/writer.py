@@ -17,9 +17,6 @@ from ingest.drainer import Drainer
 from ingest.spool import Spool
 from ingest.worker import Worker
 
-PATIENCE_SECONDS: Final = 5
-"""How long a request waits for one insert before its rows go to the spool: exporters give up after ten."""
-
 CLOSE_SECONDS: Final = 10
 
 
@@ -53,11 +50,14 @@ class Writer:
     long happened is not known, nor needed: repeated, it changes nothing.
     """
 
-    def __init__(self, store: Store, spool: Spool, *, insert_rows: int, queue_rows: int) -> None:
+    def __init__(
+        self, store: Store, spool: Spool, *, insert_rows: int, queue_rows: int, patience_seconds: float
+    ) -> None:
         self.spool = spool
         self._store = store
         self._insert_rows = insert_rows
         self._queue_rows = queue_rows
+        self._patience = patience_seconds
         self._waiting: deque[_Waiting] = deque()
         self._depth = 0
         self._flusher: asyncio.Task[None] | None = None
@@ -121,7 +121,7 @@ class Writer:
     async def _keep(self, rows: Sequence[EventRow]) -> Durable:
         """Where the rows are durable now."""
         if not self._drainer.is_waiting:
-            patience = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+            patience = asyncio.get_running_loop().time() + self._patience
             try:
                 async with asyncio.timeout_at(min(patience, self._deadline)):
                     await self._insert(rows)

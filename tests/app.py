@@ -57,6 +57,7 @@ class Api:
 @contextmanager
 def running_api(clickhouse_url: str, directory: Path, **settings: Any) -> Iterator[Api]:
     """The application on that events store and a new SQLite file."""
-    services = open_services(Settings(clickhouse_url=clickhouse_url, data_dir=directory, _env_file=None, **settings))
+    patient = {"insert_patience_seconds": 60} | settings  # a busy machine is not what most tests are about
+    services = open_services(Settings(clickhouse_url=clickhouse_url, data_dir=directory, _env_file=None, **patient))
     with TestClient(make_app(services)) as client:
         yield Api(client, services)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from inspect import getdoc
+from typing import Any, Final
 
 import strawberry
 
@@ -15,29 +17,34 @@ LIMITS: Final = Limits(max_cost=200_000)
 """A page of 10,000 groups with their tags, and room beside it."""
 
 
+def _field(resolver: Callable[..., Any]) -> Any:
+    """The resolver as a field that is described by its docstring."""
+    return strawberry.field(resolver, description=getdoc(resolver))
+
+
 @strawberry.type(description="Every question that can be asked.")
 class Query:
     """Root of reads."""
 
-    costs = strawberry.field(costs.costs, description=costs.costs.__doc__)
-    events = strawberry.field(operations.events, description=operations.events.__doc__)
-    request = strawberry.field(operations.request, description=operations.request.__doc__)
-    dimension_values = strawberry.field(status.dimension_values, description=status.dimension_values.__doc__)
-    ingest_status = strawberry.field(status.ingest_status, description=status.ingest_status.__doc__)
-    prices = strawberry.field(prices.prices, description=prices.prices.__doc__)
-    rejected_events = strawberry.field(rejected.rejected_events, description=rejected.rejected_events.__doc__)
-    reprice_preview = strawberry.field(repricing.reprice_preview, description=repricing.reprice_preview.__doc__)
-    audit_log = strawberry.field(audit.audit_log, description=audit.audit_log.__doc__)
+    costs = _field(costs.costs)
+    events = _field(operations.events)
+    request = _field(operations.request)
+    dimension_values = _field(status.dimension_values)
+    ingest_status = _field(status.ingest_status)
+    prices = _field(prices.prices)
+    rejected_events = _field(rejected.rejected_events)
+    reprice_preview = _field(repricing.reprice_preview)
+    audit_log = _field(audit.audit_log)
 
 
 @strawberry.type(description="Everything that can be changed.")
 class Mutation:
     """Root of writes."""
 
-    add_price = strawberry.field(prices.add_price, description=prices.add_price.__doc__)
-    reprice_events = strawberry.field(repricing.reprice_events, description=repricing.reprice_events.__doc__)
-    erase_user = strawberry.field(erasure.erase_user, description=erasure.erase_user.__doc__)
-    redrive_events = strawberry.field(rejected.redrive_events, description=rejected.redrive_events.__doc__)
+    add_price = _field(prices.add_price)
+    reprice_events = _field(repricing.reprice_events)
+    erase_user = _field(erasure.erase_user)
+    redrive_events = _field(rejected.redrive_events)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

@@ -94,24 +94,24 @@ ZONES: Final = (
     "Africa/Casablanca",
 )
 TURNS: Final = tuple(
-    datetime(*local, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     for zone, local in (
-        ("Pacific/Apia", (2011, 12, 29, 23, 59)),
-        ("Pacific/Apia", (2011, 12, 31)),
-        ("America/Sao_Paulo", (2018, 11, 4)),
-        ("America/Sao_Paulo", (2018, 2, 17, 23)),
-        ("Africa/Cairo", (2024, 4, 26)),
-        ("Australia/Lord_Howe", (2025, 4, 6, 1, 45)),
-        ("Australia/Lord_Howe", (2025, 10, 5, 2, 15)),
-        ("Europe/Berlin", (2025, 10, 26, 2, 30)),
-        ("Europe/Berlin", (2026, 3, 29, 2, 30)),
-        ("America/New_York", (2026, 3, 8, 2)),
-        ("America/Vancouver", (2026, 11, 1, 1, 30)),
-        ("Africa/Casablanca", (2026, 2, 15, 2, 30)),
-        ("Pacific/Chatham", (2026, 4, 5, 3, 15)),
-        ("Asia/Kolkata", (2026, 1, 1)),
-        ("Asia/Kathmandu", (2026, 3, 2)),
-        ("UTC", (2025, 12, 31, 23, 59, 59, 999_999)),
+        ("Pacific/Apia", "2011-12-29T23:59"),
+        ("Pacific/Apia", "2011-12-31T00:00"),
+        ("America/Sao_Paulo", "2018-11-04T00:00"),
+        ("America/Sao_Paulo", "2018-02-17T23:00"),
+        ("Africa/Cairo", "2024-04-26T00:00"),
+        ("Australia/Lord_Howe", "2025-04-06T01:45"),
+        ("Australia/Lord_Howe", "2025-10-05T02:15"),
+        ("Europe/Berlin", "2025-10-26T02:30"),
+        ("Europe/Berlin", "2026-03-29T02:30"),
+        ("America/New_York", "2026-03-08T02:00"),
+        ("America/Vancouver", "2026-11-01T01:30"),
+        ("Africa/Casablanca", "2026-02-15T02:30"),
+        ("Pacific/Chatham", "2026-04-05T03:15"),
+        ("Asia/Kolkata", "2026-01-01T00:00"),
+        ("Asia/Kathmandu", "2026-03-02T00:00"),
+        ("UTC", "2025-12-31T23:59:59.999999"),
     )
 )
 """Instants about which calendars disagree: clocks turned, midnights that vanish, days that never were, years that end."""

@@ -59,9 +59,7 @@ def _values(count: int) -> Filter:
     )
 
 
-@pytest.mark.parametrize(
-    "make", [_query, lambda **f: OperationQuery(Scope(), ALL_TIME, **f)]
-)
+@pytest.mark.parametrize("make", [_query, lambda **f: OperationQuery(Scope(), ALL_TIME, **f)])
 def test_filters_are_bounded(make: Any) -> None:
     make(where=_nested(MAX_FILTER_DEPTH))
     with pytest.raises(FilterTooDeep, match="nests at most 16 levels"):

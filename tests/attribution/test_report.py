@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -42,6 +44,29 @@ def test_a_report_is_what_plain_python_makes_of_the_rows(
 def test_every_measure_by_every_attribute(populated: Store, history: list[EventRow], attribute: Attribute) -> None:
     query = CostQuery(EVERYONE, ALL_TIME, tuple(Measure), ZoneInfo("Asia/Kathmandu"), (attribute,))
     assert content(populated.report(query)) == oracle.answer(query, history)
+
+
+def _comparisons(attribute: Attribute, values: set[Any]) -> Iterator[Condition]:
+    """Every operator that suits the attribute, with values of which some occur."""
+    middle = sorted(values, key=oracle.sortable)[len(values) // 2]
+    yield Condition(attribute, Operator.ANY_OF, (middle,))
+    yield Condition(attribute, Operator.NONE_OF, (middle,))
+    yield Condition(attribute, Operator.EXISTS, (True,))
+    yield Condition(attribute, Operator.EXISTS, (False,))
+    if not isinstance(middle, bool):
+        yield Condition(attribute, Operator.AT_LEAST, (middle,))
+        yield Condition(attribute, Operator.AT_MOST, (middle,))
+    if isinstance(middle, str):
+        yield Condition(attribute, Operator.PREFIX, (middle[:2],))
+        yield Condition(attribute, Operator.CONTAINS, (middle[1:3].swapcase(),))
+
+
+@pytest.mark.parametrize("attribute", [*Dimension, Tag("plan"), Tag("absent")], ids=str)
+def test_every_operator_on_every_attribute(populated: Store, history: list[EventRow], attribute: Attribute) -> None:
+    zone = ZoneInfo("Asia/Kathmandu")
+    for condition in _comparisons(attribute, {oracle.read(attribute, row, zone) for row in history}):
+        query = CostQuery(EVERYONE, ALL_TIME, (Measure.OPERATIONS,), zone, where=condition)
+        assert content(populated.report(query)) == oracle.answer(query, history), condition
 
 
 @pytest.mark.parametrize("granularity", Granularity)

@@ -150,6 +150,12 @@ class Load:
             sender.join(timeout=0 if kind else 120)
             assert kind or not sender.is_alive(), f"{sender.feature} still waits: {sender.statuses}"
 
+    def work_for(self, seconds: float) -> None:
+        """Return that long after the next acknowledgements: a product that has just been started is up by then."""
+        acknowledged = self.statuses[200]
+        wait_until(lambda: self.statuses[200] > acknowledged)
+        time.sleep(seconds)
+
     @property
     def statuses(self) -> Counter[int | str]:
         """Answers by status, and failures by kind."""

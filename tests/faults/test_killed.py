@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from random import Random
 
 import pytest
@@ -18,7 +17,7 @@ def test_killed_at_random_moments(product: Product) -> None:
     random = Random(ROUNDS)
     with Load(product) as load:
         for _ in range(ROUNDS):
-            time.sleep(random.uniform(0.05, 1.5))
+            load.work_for(random.uniform(0, 1))
             product.kill()
             product.start()
     load.verify()
@@ -30,7 +29,7 @@ def test_killed_at_random_moments(product: Product) -> None:
 def test_told_to_stop_under_load(product: Product) -> None:
     with Load(product) as load:
         for _ in range(max(1, ROUNDS // 5)):
-            time.sleep(1)
+            load.work_for(0.5)
             assert product.terminate() == 0
             assert list((product.directory / "spool").glob("*.rows")) == []
             product.start()

@@ -39,9 +39,9 @@ def test_killed_and_started_again(clickhouse: ClickHouseServer, tmp_path: Path) 
     with Product(tmp_path / "product", clickhouse.url("events")) as product:
         with Load(product) as load:
             for _ in range(max(1, ROUNDS // 2)):
-                time.sleep(random.uniform(0.3, 1.5))
+                load.work_for(random.uniform(0, 1))
                 clickhouse.kill()
-                time.sleep(random.uniform(0.5, 2))
+                load.work_for(random.uniform(0.2, 1))
                 assert product.get("/readyz") == (
                     200,
                     {"ready": True, "checks": {"database": "ok", "events": "spooling"}},
@@ -63,9 +63,9 @@ def test_both_killed(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
     with Product(tmp_path / "product", clickhouse.url("events")) as product:
         with Load(product) as load:
             for _ in range(max(1, ROUNDS // 2)):
-                time.sleep(random.uniform(0.1, 0.5))
+                load.work_for(random.uniform(0, 0.5))
                 clickhouse.kill()
-                time.sleep(random.uniform(0.1, 1))
+                load.work_for(random.uniform(0, 0.5))
                 with suppress(OSError):
                     status = product.graphql(_SPOOL)["ingestStatus"]
                     assert status["operations"] is None
@@ -73,7 +73,7 @@ def test_both_killed(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
                 product.kill()
                 clickhouse.start()
                 product.start()
-                time.sleep(random.uniform(0, 0.3))
+                time.sleep(random.uniform(0, 1))
                 product.kill()
                 product.start()
         wait_until(lambda: is_drained(product))
