@@ -47,7 +47,8 @@ bench: $(DEV) ## Measure the hot paths against their physical limits.
 	$(BIN)/python -m bench
 
 schema: $(RUN) ## Write api/schema.graphql from the code.
-	$(BIN)/apportion schema > api/schema.graphql
+	$(BIN)/apportion schema > $(VENV)/schema.graphql
+	mv $(VENV)/schema.graphql api/schema.graphql
 
 docs: $(RUN) ## Write the generated tables of docs/ from the code.
 	$(BIN)/python -m api.reference
