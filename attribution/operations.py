@@ -24,6 +24,7 @@ HIDDEN: Final = frozenset({"version", "is_deleted"})
 SELECTED: Final = tuple(name for name in COLUMNS if name not in HIDDEN)
 
 
+_STARTED = "toInt64(toUnixTimestamp64Micro(e.start_time))"
 _COST = "toInt64(toDecimal128(e.effective_cost, 12) * 1000000000000)"
 _BEYOND = 10**18  # pico units: more than any cost, and still an Int64
 
@@ -32,7 +33,7 @@ _BEYOND = 10**18  # pico units: more than any cost, and still an Int64
 class OperationOrder(Enum):
     """What to list operations by. The two expressions read it, unknown last: when descending, and when ascending."""
 
-    START_TIME = ("toInt64(toUnixTimestamp64Micro(e.start_time))", "toInt64(toUnixTimestamp64Micro(e.start_time))")
+    START_TIME = (_STARTED, _STARTED)
     EFFECTIVE_COST = (f"ifNull({_COST}, -{_BEYOND})", f"ifNull({_COST}, {_BEYOND})")
     DURATION_MS = ("ifNull(toInt64(e.duration_ms), -1)", "ifNull(toInt64(e.duration_ms), 9999999999)")
 
@@ -45,6 +46,8 @@ class Position(NamedTuple):
     """Where one operation stands in an order; pages continue after it, however many arrive meanwhile."""
 
     sort: int
+    started: int
+    """Microseconds since 1970: one id may have come on several days."""
     tenant_id: str
     event_id: str
 
@@ -83,7 +86,7 @@ class OperationPage:
 
 
 def compile_operations(query: OperationQuery) -> Statement:
-    """One statement with a row per operation, one more than asked for; columns `SELECTED`, then the sort value."""
+    """One statement with a row per operation, one more than asked for; columns `SELECTED`, then its place."""
     binder = Binder(query.window, query.timezone)
     condition = where_sql(query.scope, query.window, query.where, binder)
     sort = query.order_by.sql(descending=query.descending)
@@ -92,16 +95,18 @@ def compile_operations(query: OperationQuery) -> Statement:
         after = ", ".join(
             (
                 binder.bind(query.after.sort, "Int64"),
+                binder.bind(query.after.started, "Int64"),
                 binder.bind(query.after.tenant_id, "String"),
                 binder.bind(query.after.event_id, "String"),
             )
         )
-        condition += f" AND ({sort}, e.tenant_id, e.event_id) {compare} ({after})"
+        condition += f" AND ({sort}, {_STARTED}, e.tenant_id, e.event_id) {compare} ({after})"
     columns = ", ".join(f"e.{name} AS c{i}" for i, name in enumerate(SELECTED))
     limit = binder.bind(query.first + 1, "UInt64")
+    order = ", ".join(f"{key} {direction}" for key in ("sort", "started", "e.tenant_id", "e.event_id"))
     sql = (
-        f"SELECT {columns}, {sort} AS sort\nFROM {EVENTS}\nWHERE {condition}\n"
-        f"ORDER BY sort {direction}, e.tenant_id {direction}, e.event_id {direction} LIMIT {limit}"
+        f"SELECT {columns}, {sort} AS sort, {_STARTED} AS started\nFROM {EVENTS}\nWHERE {condition}\n"
+        f"ORDER BY {order} LIMIT {limit}"
     )
     return Statement(sql, binder.parameters)
 
@@ -113,9 +118,9 @@ def decode_operations(query: OperationQuery, columns: Sequence[Sequence[Any]]) -
 
 
 def _decode(row: tuple[Any, ...]) -> Operation:
-    *stored, sort = row
+    *stored, sort, started = row
     values = {name: _aware(value) for name, value in zip(SELECTED, stored, strict=True)}
-    return Operation(values, Position(sort, values["tenant_id"], values["event_id"]))
+    return Operation(values, Position(sort, started, values["tenant_id"], values["event_id"]))
 
 
 def _aware(value: Any) -> Any:

@@ -178,7 +178,7 @@ async def events(
         order_by=order_by,
         descending=direction is Direction.DESC,
         first=check_page_size(first, context.services.settings.max_page_rows),
-        after=Position(*decode_cursor(after, question, int, str, str)) if after is not None else None,
+        after=Position(*decode_cursor(after, question, int, int, str, str)) if after is not None else None,
     )
     return _connection(await context.services.read(context.services.store.operations, query), question, after)
 

@@ -82,7 +82,7 @@ EXAMPLES: dict[str, CostQuery | OperationQuery] = {
         order_by=OperationOrder.EFFECTIVE_COST,
         descending=False,
         first=10,
-        after=Position(1, "acme", "e1"),
+        after=Position(1, 2, "acme", "e1"),
     ),
 }
 

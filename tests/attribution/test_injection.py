@@ -10,7 +10,7 @@ import pytest
 from attribution.dimensions import Dimension, ValueType
 from attribution.event import EventRow
 from attribution.measures import Measure
-from attribution.operations import OperationQuery, Position
+from attribution.operations import OperationQuery
 from attribution.query import (
     MAX_FILTER_BYTES,
     All,
@@ -105,8 +105,9 @@ def test_scope_values(hostile: Store, text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:20]))
 def test_positions_of_operations(hostile: Store, text: str) -> None:
     """A cursor's texts come back from callers."""
-    sort = hostile.operations(OperationQuery(Scope(), ALL_TIME, first=1)).operations[0].position.sort
-    query = OperationQuery(Scope(), ALL_TIME, after=Position(sort, text, text), descending=False, first=1_000)
+    first = hostile.operations(OperationQuery(Scope(), ALL_TIME, first=1)).operations[0].position
+    place = first._replace(tenant_id=text, event_id=text)
+    query = OperationQuery(Scope(), ALL_TIME, after=place, descending=False, first=1_000)
     found = [operation.position for operation in hostile.operations(query).operations]
     after = [row for row in ROWS if (row.tenant_id.encode(), row.event_id.encode()) > (text.encode(), text.encode())]
     assert {(p.tenant_id, p.event_id) for p in found} == {(row.tenant_id, row.event_id) for row in after}

@@ -30,8 +30,10 @@ EVERY_ORDER = [(order, descending) for order in OperationOrder for descending in
 
 
 def ordered(rows: Iterable[EventRow], order: OperationOrder, *, descending: bool) -> list[EventRow]:
-    """The rows by that column, then by identity; unknown last either way."""
-    by_identity = sorted(rows, key=lambda row: (row.tenant_id.encode(), row.event_id.encode()), reverse=descending)
+    """The rows by that column, then by start and identity; unknown last either way."""
+    by_identity = sorted(
+        rows, key=lambda row: (row.start_time, row.tenant_id.encode(), row.event_id.encode()), reverse=descending
+    )
     unknown = [row for row in by_identity if getattr(row, _COLUMNS[order]) is None]
     known = [row for row in by_identity if getattr(row, _COLUMNS[order]) is not None]
     return sorted(known, key=lambda row: getattr(row, _COLUMNS[order]), reverse=descending) + unknown
@@ -143,3 +145,11 @@ def test_the_sum_of_operations_is_the_sum_of_what_is_known(store: Store) -> None
     assert total_cost(store.operations(query).operations) is None
     store.insert([event(effective_cost=CENT), event(effective_cost=2 * CENT)])
     assert total_cost(store.operations(query).operations) == Decimal("0.03")
+
+
+@pytest.mark.parametrize(("order", "descending"), EVERY_ORDER)
+def test_one_id_on_several_days_is_not_skipped(store: Store, order: OperationOrder, descending: bool) -> None:
+    store.insert([event(event_id="e", start_time=NOON + timedelta(days=day), duration_ms=5) for day in range(5)])
+    query = OperationQuery(Scope(), ALL_TIME, order_by=order, descending=descending, first=1)
+    starts = [operation.values["start_time"] for page in pages(store, query) for operation in page.operations]
+    assert starts == sorted((NOON + timedelta(days=day) for day in range(5)), reverse=descending)
