@@ -134,6 +134,10 @@ def _attributes(payload: Any) -> Attributes:
         # No call uses no tokens at all: nobody counted them.
         attributes.pop("gen_ai.usage.input_tokens", None)
         attributes.pop("gen_ai.usage.output_tokens", None)
+    model, provider = attributes.get("gen_ai.request.model"), attributes.get("gen_ai.provider.name")
+    if isinstance(model, str):
+        # The proxy writes `openai/gpt-4o`, which would be another model than the one that spans name.
+        attributes["gen_ai.request.model"] = model.removeprefix(f"{provider}/")
     return attributes
 
 

@@ -227,6 +227,8 @@ def _decode(item: bytes | EventPayload | Copy) -> EventPayload:
             event = _DECODER.decode(event)
         except msgspec.DecodeError as error:
             raise decoding_error(error) from error
+        except UnicodeDecodeError:
+            raise RuleBroken("", "json", "this item is not valid JSON: it is not UTF-8") from None
     try:
         event.start_time = event.start_time.astimezone(UTC)
     except (OverflowError, ValueError):

@@ -51,7 +51,8 @@ async def erase_user(
 ) -> EraseUserPayload | None:
     """Erase a user, as privacy laws ask. It cannot be undone, and holds for whatever is sent about the user later.
 
-    Takes a few seconds: every process has to learn of it before what is stored is rewritten.
+    Takes a few seconds, more where much is stored: every process has to learn of it before what is stored is rewritten.
+    Should the answer not come in time, ask once more: it is safe to repeat.
     """
     context, person = info.context, Person(input.tenant, input.user)
     _check_scope(context, person)

@@ -27,9 +27,14 @@ def first(attributes: Attributes, names: Names) -> Value | None:
     """The value of the first of these names that is present and not empty; zero and False are values."""
     for name in names:
         value = attributes.get(name)
-        if value is not None and value not in _EMPTY:
+        if value is not None and value not in _EMPTY and not _is_scrubbed(value):
             return value
     return None
+
+
+def _is_scrubbed(value: Value) -> bool:
+    """Whether Logfire took the value out because its name sounded like a secret, as `session.id` does."""
+    return isinstance(value, str) and value.startswith("[Scrubbed due to")
 
 
 def filled(attributes: Attributes, fields: Fields) -> Iterator[tuple[str, Value]]:

@@ -42,10 +42,10 @@ def test_the_pages_of_the_days_are_all_there_is(populated: Store, history: list[
 
 
 def pages_of(store: Store, day: date) -> Iterator[list[EventRow]]:
-    page = store.rows(RowQuery(Scope(), day=day, first=2))
+    page = store.rows(RowQuery(Scope(), day=day, first=10))
     while page:
         yield page
-        page = store.rows(RowQuery(Scope(), day=day, after=(page[-1].tenant_id, page[-1].event_id), first=2))
+        page = store.rows(RowQuery(Scope(), day=day, after=(page[-1].tenant_id, page[-1].event_id), first=10))
 
 
 def test_rows_are_narrowed_by_scope_window_filter_and_id(store: Store) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
@@ -47,6 +48,7 @@ def populate(api: Api) -> list[dict[str, Any]]:
     return [*hers, older]
 
 
+@pytest.mark.slow
 def test_the_person_goes_and_the_costs_stay(api: Api, clickhouse_url: str) -> None:
     sent = populate(api)
     before = sums(api)
@@ -66,6 +68,7 @@ def test_the_person_goes_and_the_costs_stay(api: Api, clickhouse_url: str) -> No
     assert sums(api)["costs"]["totals"]["operations"] == before["costs"]["totals"]["operations"] + 1
 
 
+@pytest.mark.slow
 def test_on_demand_the_costs_go_too_and_replays_do_not_bring_them_back(api: Api, clickhouse_url: str) -> None:
     before_her = wire_event("e0", user_id="someone", start_time=ago(hours=9))
     api.post_events(before_her)
@@ -130,6 +133,7 @@ def test_an_erasure_is_recorded_without_the_name(embedded_api: Api) -> None:
     assert "ada" not in repr(entry)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_does(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Path) -> None:
     words = ["erase-user", "--tenant", "acme", "--user", "ada's", "--data-dir", str(tmp_path)]
     with fresh_clickhouse_url(embedded_clickhouse) as url:

@@ -454,3 +454,8 @@ def test_receipts_balance(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Pat
             outcomes.update({name: receipt[name] for name in ("received", "accepted", "duplicate", "rejected")})
         assert outcomes["received"] == outcomes["accepted"] + outcomes["duplicate"] + outcomes["rejected"]
         assert api.services.pipeline.counters.total("received") == outcomes["received"]
+
+
+def test_a_model_is_the_same_with_and_without_its_provider() -> None:
+    assert event(model="openai/gpt-4o", custom_llm_provider="openai").request_model == "gpt-4o"
+    assert event(model="meta/llama", custom_llm_provider="groq").request_model == "meta/llama"

@@ -387,3 +387,10 @@ def test_content_is_dropped_wherever_it_is(name: str, form: str, on_resource: bo
     reading = read_traces(body, PROTOBUF, defaults=Attribution(), mapping=DEFAULT.tagging("*"))
     assert len(reading.events) == 1
     assert b"swordfish" not in ENCODER.encode(reading.events)
+
+
+def test_what_logfire_scrubbed_is_no_value() -> None:
+    (event,) = read(
+        chat({"session.id": "[Scrubbed due to 'session']", "gen_ai.conversation.id": "c-1"}),
+    ).events
+    assert event.session_id == "c-1"

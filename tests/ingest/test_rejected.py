@@ -83,6 +83,14 @@ def test_what_a_door_itself_refuses_is_kept_without_payload(embedded_api: Api) -
     ]
 
 
+def test_an_item_that_is_not_utf8_is_refused_beside_good_ones(embedded_api: Api) -> None:
+    lines = [json.dumps(wire_event("good")).encode(), json.dumps(wire_event("odd")).encode().replace(b"odd", b"\xff")]
+    for body in (b"\n".join(lines), b"[" + b",".join(lines[::-1]) + b"]"):
+        receipt = embedded_api.post_events(body).json()
+        assert (receipt["received"], receipt["rejected"]) == (2, 1)
+    assert [(each["rule"], each["payload"]) for each in letters(embedded_api)] == [("json", None)] * 2
+
+
 SECRET = "the patient says"
 
 

@@ -336,12 +336,6 @@ def test_when_prices_change_meanwhile_it_stops_and_begins_anew(shop: Shop) -> No
 
 
 def test_an_event_that_was_repriced_too_often_keeps_its_money(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    def prices() -> Iterator[str]:
-        while True:
-            yield from ("6", "5")
-
-    for day, price in zip(range(1, 63), prices(), strict=False):
-        shop.add_price(price, days=-100 - day)
     row = shop.store.rows(RowQuery(Scope(), first=1))[0]
     shop.store.insert([row._replace(version=row.version | (63 << 38))])
     assert run(shop).tally.total.changed == EVENTS - 1
