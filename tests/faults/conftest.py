@@ -14,9 +14,9 @@ from tests.engines import fresh_clickhouse_url
 from tests.faults.product import Product
 from tests.servers.clickhouse import ClickHouseServer
 
-ROUNDS: Final = int(os.environ.get("FAULT_ROUNDS", "2"))
-CONNECTIONS: Final = int(os.environ.get("FAULT_CONNECTIONS", "40"))
-SECONDS: Final = float(os.environ.get("FAULT_SECONDS", "3"))
+ROUNDS: Final = int(os.environ.get("FAULT_ROUNDS", "1"))
+CONNECTIONS: Final = int(os.environ.get("FAULT_CONNECTIONS", "30"))
+SECONDS: Final = float(os.environ.get("FAULT_SECONDS", "1"))
 
 
 def report(figures: str) -> None:

@@ -13,25 +13,17 @@ from tests.faults.senders import Load
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
 
 
-def test_killed_at_random_moments(product: Product) -> None:
+def test_killed_at_random_moments_and_then_told_to_stop(product: Product) -> None:
     random = Random(ROUNDS)
     with Load(product) as load:
         for _ in range(ROUNDS):
             load.work_for(random.uniform(0, 1))
             product.kill()
             product.start()
+        load.work_for(random.uniform(0, 1))
+        assert product.terminate() == 0
+        assert list((product.directory / "spool").glob("*.rows")) == []
+        product.start()
     load.verify()
     report(f"{ROUNDS} kills: {load.told()}")
-    assert load.statuses[200] >= ROUNDS
-    assert not [status for status in load.statuses if isinstance(status, int) and status not in {200, 503}]
-
-
-def test_told_to_stop_under_load(product: Product) -> None:
-    with Load(product) as load:
-        for _ in range(max(1, ROUNDS // 5)):
-            load.work_for(0.5)
-            assert product.terminate() == 0
-            assert list((product.directory / "spool").glob("*.rows")) == []
-            product.start()
-    load.verify()
     assert "ERROR" not in product.log.read_text()
