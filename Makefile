@@ -31,7 +31,7 @@ test: $(DEV) lint types layers ## Install, lint, types, layers, all tests on rea
 	$(BIN)/python -m pytest -n 2
 
 check: $(DEV) lint types layers ## The quick part: lint, types, layers and the tests that need no server.
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not server"
 
 lint: $(DEV)
 	$(BIN)/ruff check .

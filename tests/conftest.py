@@ -12,6 +12,19 @@ from tests.engines import ClickHouse, EmbeddedClickHouse, fresh_clickhouse_url, 
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.postgres import PostgresServer
 
+SERVERS = frozenset({"http", "clickhouse_server", "postgresql", "postgres_server"})
+"""Fixtures, and values of parametrised ones, that stand for a server process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a server, so that `make check` can leave it out and stay quick."""
+    for item in items:
+        names: set[object] = set(getattr(item, "fixturenames", ()))
+        if (case := getattr(item, "callspec", None)) is not None:
+            names |= {value for value in case.params.values() if isinstance(value, str)}
+        if names & SERVERS:
+            item.add_marker("server")
+
 
 @pytest.fixture(scope="session")
 def embedded_clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedClickHouse]:

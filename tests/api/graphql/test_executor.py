@@ -183,6 +183,7 @@ def answer(schema: strawberry.Schema, query: str, rows: Rows, variables: dict[st
     return repr(result.data), errors
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(queries(), row_sets(), st.sampled_from([{}, {"yes": True}, {"yes": False}]))
 def test_the_answer_is_that_of_the_stock_executor(query, rows, variables):
