@@ -79,7 +79,7 @@ class Dimension(Enum):
     CACHE_HIT = _flag("cache_hit", "cache_hit", "Answered from the application's own cache.")
     FALLBACK = _flag("fallback", "fallback", "Answered by a fallback after the first choice failed.")
     KIND = _text("kind", "kind", "What sort of event it is: usage.")
-    SOURCE = _text("source", "source", "The door the event came in by: events or otlp.")
+    SOURCE = _text("source", "source", "The door the event came in by: events, otlp or litellm.")
     COST_SOURCE = _text("cost_source", "cost_source", "reported, rated or unpriced.")
     UNPRICED_REASON = _text("unpriced_reason", "unpriced_reason", "Why an operation has no cost.")
     PRICE = _text("price", "price_id", "The price that rated it.", "", "SkuPriceId")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import strawberry
 from strawberry.types.nodes import FragmentSpread, InlineFragment, SelectedField, Selection
 
-from api.graphql.context import Information
+from api.graphql.context import Context, Information
 from api.graphql.inputs import CostFilter, CostOrder, GroupBy, MeasureFilter, TimeRange
 from api.graphql.naming import camel
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint
@@ -160,6 +160,11 @@ def _rows(report: CostReport) -> list[Any]:
     return rows
 
 
+def _page(context: Context, first: int, after: str | None, question: str) -> Page:
+    size = check_page_size(first, context.services.settings.max_page_rows)
+    return Page(size, decode_cursor(after, question, int)[0] if after is not None else 0)
+
+
 async def costs(
     info: Information,
     time_range: Annotated[TimeRange, strawberry.argument(description="Which operations, by when they started.")],
@@ -206,10 +211,7 @@ async def costs(
         having=bounds,
         order_by=orders,
         fill_buckets=fill_buckets,
-        page=Page(
-            check_page_size(first, context.services.settings.max_page_rows),
-            decode_cursor(after, question, int)[0] if after is not None else 0,
-        ),
+        page=_page(context, first, after, question),
     )
     report = await context.services.read(context.services.store.report, query)
     return connection(report, question, with_edges="edges" in set(_names(info.selected_fields)))

@@ -140,15 +140,21 @@ def test_missing_buckets_are_filled_on_request(filled: Api) -> None:
     assert {(n["effectiveCost"], n["costPerOperation"]) for n in empty} == {("0", None)}
 
 
-def test_one_field_is_one_statement(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, statements = filled.services.store, []
-    columns = store.columns
+def recorded(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The SQL of every statement from now on; the real store still runs each."""
+    statements: list[str] = []
+    columns = api.services.store.columns
 
-    def recorded(statement: Any) -> Any:
+    def record(statement: Any) -> Any:
         statements.append(statement.sql)
         return columns(statement)
 
-    monkeypatch.setattr(store, "columns", recorded)
+    monkeypatch.setattr(api.services.store, "columns", record)
+    return statements
+
+
+def test_one_field_is_one_statement(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements = recorded(filled, monkeypatch)
     filled.data(PAGE, first=3)
     assert len(statements) == 1
     filled.data(
@@ -158,14 +164,7 @@ def test_one_field_is_one_statement(filled: Api, monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_selected_measures_are_computed(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, statements = filled.services.store, []
-    columns = store.columns
-
-    def recorded(statement: Any) -> Any:
-        statements.append(statement.sql)
-        return columns(statement)
-
-    monkeypatch.setattr(store, "columns", recorded)
+    statements = recorded(filled, monkeypatch)
     filled.data("""{ costs(timeRange: {preset: TODAY}, groupBy: [{dimension: TEAM}]) {
       ...page edges { node { ... on CostRow { inputTokens } } } } }
       fragment page on CostConnection { totals { operations } }""")
