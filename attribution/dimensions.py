@@ -58,6 +58,9 @@ class Dimension(Enum):
     REGION = _text("region", "region", "Where the call was made or served.", "cloud.region", "RegionId")
     ENDPOINT = _text("endpoint", "endpoint", "The application's endpoint or route.", "http.route")
     PROVIDER = _text("provider", "provider_name", "Who bills for it.", "gen_ai.provider.name", "ProviderName")
+    PROVIDER_ACCOUNT = _text(
+        "provider_account", "provider_account", "The account, project or workspace at the provider that is billed."
+    )
     MODEL = DimensionSpec(
         "model",
         "if(e.response_model = '', e.request_model, e.response_model)",
@@ -78,9 +81,15 @@ class Dimension(Enum):
     ATTEMPT = _integer("attempt", "e.attempt", "1 for the first try, 2 for the first retry, ...")
     CACHE_HIT = _flag("cache_hit", "cache_hit", "Answered from the application's own cache.")
     FALLBACK = _flag("fallback", "fallback", "Answered by a fallback after the first choice failed.")
-    KIND = _text("kind", "kind", "What sort of event it is: usage.")
-    SOURCE = _text("source", "source", "The door the event came in by: events, otlp or litellm.")
-    COST_SOURCE = _text("cost_source", "cost_source", "reported, rated or unpriced.")
+    KIND = _text("kind", "kind", "What sort of event it is: usage or charge.")
+    SOURCE = _text("source", "source", "Where the event came from: the door events, otlp or litellm.")
+    CHARGE_CATEGORY = _text(
+        "charge_category", "charge_category", "What a charge is for: purchase, tax, credit, ...", "", "ChargeCategory"
+    )
+    ALLOCATION = _text(
+        "allocation", "allocated_method_id", "The rule that allocated the cost.", "", "AllocatedMethodId"
+    )
+    COST_SOURCE = _text("cost_source", "cost_source", "reported, rated, allocated or unpriced.")
     UNPRICED_REASON = _text("unpriced_reason", "unpriced_reason", "Why an operation has no cost.")
     PRICE = _text("price", "price_id", "The price that rated it.", "", "SkuPriceId")
     HOUR_OF_DAY = _integer("hour_of_day", "toHour({local})", "0 to 23, in the asked zone.")

@@ -87,6 +87,7 @@ class EventRow(NamedTuple):
     workload: Text
     stage: Text
     provider_name: Text
+    provider_account: Text
     request_model: Text
     response_model: Text
     operation_name: Text
@@ -120,6 +121,11 @@ class EventRow(NamedTuple):
     price_id: Text
     tags: Annotated[dict[str, str], ColumnType.TAGS]
     is_deleted: Flag = False
+    charge_category: Text = ""
+    charge_description: Text = ""
+    allocated_method_id: Text = ""
+    allocated_method_details: Text = ""
+    allocated_resource_id: Text = ""
 
 
 COLUMNS: Final[dict[str, ColumnType]] = {

@@ -40,12 +40,15 @@ class MeasureSpec:
     share_of_total: str = ""
 
 
+_USAGE = "e.kind = 'usage'"
+_OPERATIONS = f"countIf({_USAGE})"
+_SUCCEEDED = f"countIf({_USAGE} AND e.status = 'ok')"
 _FAILED = "e.status != 'ok'"
 _RETRY = "e.attempt > 1"
 _WASTED = f"({_FAILED} OR {_RETRY})"
 _UNAVAILABLE = "e.status IN ('error', 'timeout', 'rate_limited')"
-_REQUESTS = "uniqExactIf((e.tenant_id, e.request_id), e.request_id != '')"
-_USERS = "uniqExactIf((e.tenant_id, e.user_id), e.user_id != '')"
+_REQUESTS = f"uniqExactIf((e.tenant_id, e.request_id), e.request_id != '' AND {_USAGE})"
+_USERS = f"uniqExactIf((e.tenant_id, e.user_id), e.user_id != '' AND {_USAGE})"
 _INPUT = (
     "(sum(e.uncached_input_tokens) + sum(e.cache_read_input_tokens) + sum(e.cache_creation_5m_input_tokens)"
     " + sum(e.cache_creation_1h_input_tokens) + sum(e.audio_input_tokens))"
@@ -132,26 +135,26 @@ class Measure(Enum):
         "What provider-side prompt caching saved: the same tokens at the uncached rate, less what was charged.",
     )
 
-    OPERATIONS = _count("operations", "count()", "Operations: one model call, vector query, tool call, ...")
+    OPERATIONS = _count("operations", _OPERATIONS, "Operations: one model call, vector query, tool call, ...")
     REQUESTS = _distinct("requests", _REQUESTS, "User actions: distinct request ids.")
     ACTIVE_USERS = _distinct("active_users", _USERS, "Distinct users.")
     FAILED_OPERATIONS = _count("failed_operations", f"countIf({_FAILED})", "Operations whose status is not ok.")
     RETRIED_OPERATIONS = _count("retried_operations", f"countIf({_RETRY})", "Second and later attempts.")
     UNPRICED_OPERATIONS = _count(
-        "unpriced_operations", "countIf(e.effective_cost IS NULL)", "Operations whose cost is unknown."
+        "unpriced_operations", f"countIf(e.effective_cost IS NULL AND {_USAGE})", "Operations whose cost is unknown."
     )
 
     UNLISTED_OPERATIONS = _count(
         "unlisted_operations",
-        "countIf(e.list_cost IS NULL)",
+        f"countIf(e.list_cost IS NULL AND {_USAGE})",
         "Operations without a public price: what list cost leaves out.",
     )
 
-    COST_PER_OPERATION = _unit_cost("cost_per_operation", "count()", "Effective cost per operation.")
+    COST_PER_OPERATION = _unit_cost("cost_per_operation", _OPERATIONS, "Effective cost per operation.")
     COST_PER_REQUEST = _unit_cost("cost_per_request", _REQUESTS, "Effective cost per user action.")
     COST_PER_USER = _unit_cost("cost_per_user", _USERS, "Effective cost per distinct user.")
     COST_PER_SUCCESSFUL_OPERATION = _unit_cost(
-        "cost_per_successful_operation", "countIf(e.status = 'ok')", "All cost, failures included, per success."
+        "cost_per_successful_operation", _SUCCEEDED, "All cost, failures included, per success."
     )
     COST_PER_MILLION_TOKENS = _unit_cost(
         "cost_per_million_tokens", f"({_INPUT} + {_OUTPUT})", "Effective cost per million tokens.", 1_000_000
@@ -174,15 +177,15 @@ class Measure(Enum):
     AUDIO_OUTPUT_TOKENS = _tokens("audio_output_tokens", "Audio output tokens.")
     TOTAL_TOKENS = _tokens("total_tokens", "Input and output tokens.", f"({_INPUT} + {_OUTPUT})")
 
-    ERROR_RATE = _rate("error_rate", f"countIf({_FAILED})", "count()", "Failed operations over all.")
+    ERROR_RATE = _rate("error_rate", f"countIf({_FAILED})", _OPERATIONS, "Failed operations over all.")
     AVAILABILITY = _rate(
         "availability",
-        "countIf(e.status = 'ok')",
-        f"countIf(e.status = 'ok' OR {_UNAVAILABLE})",
+        _SUCCEEDED,
+        f"countIf({_USAGE} AND (e.status = 'ok' OR {_UNAVAILABLE}))",
         "Successes over successes, errors, timeouts and rate limits; cancelled and filtered calls do not count.",
     )
     CACHE_HIT_RATE = _rate(
-        "cache_hit_rate", "countIf(e.cache_hit)", "count()", "Operations answered from the application's cache."
+        "cache_hit_rate", "countIf(e.cache_hit)", _OPERATIONS, "Operations answered from the application's cache."
     )
     LATENCY_P50_MS = _quantile("latency_p50_ms", "duration_ms", "0.5", "Median latency.")
     LATENCY_P95_MS = _quantile("latency_p95_ms", "duration_ms", "0.95", "95th percentile of latency.")

@@ -6,11 +6,12 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, DateTime, Engine, event, inspect, text
+from sqlalchemy import Connection, DateTime, Engine, String, event, inspect, text
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
@@ -19,6 +20,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
 
 from core.errors import InvalidInput, Unavailable
+from core.money import plain
 
 _MIGRATION_LOCK = 0x4150504F  # "APPO": any constant shared by all processes
 _POSTGRESQL = "postgresql+psycopg"
@@ -43,6 +45,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal stored as its digits: SQLite would make it a float."""
+
+    impl = String(40)
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """The digits, without exponent or trailing zeros."""
+        return None if value is None else plain(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """The decimal of those digits."""
+        return None if value is None else Decimal(value)
 
 
 class DatabaseUnavailable(Unavailable):

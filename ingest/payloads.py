@@ -66,6 +66,7 @@ class EventPayload(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
     stage: Name = ""
 
     provider_name: Name = ""
+    provider_account: Name = ""
     request_model: Name = ""
     response_model: Name = ""
     operation_name: Name = ""

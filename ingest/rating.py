@@ -233,13 +233,16 @@ def _row(
     provenance = (currency, cost_source.value, rating.reason if effective is None else "", rating.price_id)
     tokens = measured.usage or _NO_TOKENS
     return EventRow._make(
-        (*identity, *_told_of(event), *timing, *tokens, *quantity, *costs, *provenance, event.tags, False)
+        (*identity, *_told_of(event), *timing, *tokens, *quantity, *costs, *provenance, event.tags, *_NO_CHARGE)
     )
 
 
 _TOLD: Final = EventRow._fields[EventRow._fields.index("team") : EventRow._fields.index("duration_ms")]
 _told_of: Final = attrgetter(*_TOLD)
 """What a row repeats of the event word for word, in the row's order."""
+
+_NO_CHARGE: Final = tuple(EventRow._field_defaults.values())
+"""The end of a row that is neither deleted nor a charge."""
 
 _TOKENS: Final = EventRow._fields[
     EventRow._fields.index("uncached_input_tokens") : EventRow._fields.index("audio_output_tokens") + 1

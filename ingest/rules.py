@@ -213,6 +213,7 @@ NAME_FIELDS: Final = (
     "prompt_version",
     "stage",
     "provider_name",
+    "provider_account",
     "request_model",
     "response_model",
     "operation_name",

@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import String, UniqueConstraint
-from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from core.database import UtcDateTime
+from core.database import ExactDecimal, UtcDateTime
 from core.errors import InvalidInput
-from core.money import parse_amount, plain
+from core.money import parse_amount
 from core.time import NaiveDatetime
 from pricing.names import canonical_model, canonical_provider
 
@@ -32,21 +30,6 @@ class InvalidPrice(InvalidInput):
         super().__init__(f"{field} is not usable: {rule}")
         self.field = field
         self.rule = rule
-
-
-class ExactDecimal(TypeDecorator[Decimal]):
-    """A decimal stored as its digits: SQLite would make it a float."""
-
-    impl = String(40)
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """The digits, without exponent or trailing zeros."""
-        return None if value is None else plain(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
-        """The decimal of those digits."""
-        return None if value is None else Decimal(value)
 
 
 class NegotiatedPrice(SQLModel, table=True):

@@ -66,6 +66,9 @@ _DESCRIPTIONS = {
     "list_cost": "What it would cost at public prices.",
     "cache_savings": "What the provider's prompt cache saved.",
     "billing_currency": "Currency of every amount.",
+    "charge_description": "What a charge is for, in words.",
+    "allocated_method_details": "How the rule shared the cost out, as a JSON object.",
+    "allocated_resource_id": "The charge or bill that was shared out.",
     "tags": "The operation's tags.",
 }
 _BY_COLUMN = {dimension.spec.sql.removeprefix("e."): dimension for dimension in Dimension}

@@ -9,7 +9,8 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.context import Context, Information
-from core.errors import ApportionError, Conflict, Forbidden, InvalidInput
+from api.graphql.user_errors import UserError, user_error
+from core.errors import Conflict, Forbidden, InvalidInput
 from pricing.models import NegotiatedPrice
 from tenants.principal import Permission
 
@@ -52,15 +53,6 @@ class AddPriceInput:
     tenant: str = strawberry.field(default="", description="The tenant it is for; empty means all.")
     currency: str | None = strawberry.field(default=None, description="Default: the deployment's currency.")
     note: str = strawberry.field(default="", description="Why, for people.")
-
-
-@strawberry.type(description="Why a mutation did not happen.")
-class UserError:
-    """An error as data."""
-
-    code: str = strawberry.field(description="Stable, to match on.")
-    message: str = strawberry.field(description="For people.")
-    field: str | None = strawberry.field(description="The input field at fault, where there is one.")
 
 
 @strawberry.type(description="The price that was added, or why none was.")
@@ -114,7 +106,7 @@ async def add_price(
     try:
         return AddPricePayload(price=await _add(context, input), errors=[])
     except (InvalidInput, Conflict) as error:
-        return AddPricePayload(price=None, errors=[_user_error(error)])
+        return AddPricePayload(price=None, errors=[user_error(error)])
 
 
 async def _add(context: Context, wanted: AddPriceInput) -> Price:
@@ -135,7 +127,3 @@ async def _add(context: Context, wanted: AddPriceInput) -> Price:
         created_by=context.principal.name,
     )
     return _price(row)
-
-
-def _user_error(error: ApportionError) -> UserError:
-    return UserError(code=error.code, message=str(error), field=getattr(error, "field", None))

@@ -170,7 +170,7 @@ def test_only_selected_measures_are_computed(filled: Api, monkeypatch: pytest.Mo
       fragment page on CostConnection { totals { operations } }""")
     assert "quantile" not in statements[0]
     assert "uniqExact" not in statements[0]
-    assert "count()" in statements[0]
+    assert "countIf(e.kind = 'usage')" in statements[0]
     assert "uncached_input_tokens" in statements[0]
 
 

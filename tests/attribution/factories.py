@@ -122,6 +122,7 @@ _STEPS = tuple(
 _MODELS = ("", "gpt-4o", "GPT-4o-mini", "claude-sonnet", "modèle-é")
 _CHOICES: Final[dict[str, Sequence[Any]]] = {
     "tenant_id": ("acme", "Acme", "globex", "初音", HOSTILE_TEXTS[0]),
+    "kind": ("usage", "usage", "usage", "charge"),
     "team": ("", "search", "growth", "Búsqueda"),
     "feature": ("", "answers", "Answers", "résumé", "a\tb", HOSTILE_TEXTS[3]),
     "user_id": ("", "ada", "bob", "eve\x00", "用户", "ada "),
@@ -136,6 +137,9 @@ _CHOICES: Final[dict[str, Sequence[Any]]] = {
     "workload": ("interactive", "batch"),
     "stage": ("", "retrieve", "rerank", "generate"),
     "provider_name": ("", "openai", "anthropic"),
+    "provider_account": ("", "proj_1"),
+    "charge_category": ("", "purchase", "tax"),
+    "allocated_method_id": ("", "rule-1"),
     "request_model": _MODELS,
     "response_model": _MODELS,
     "operation_name": ("chat", "embeddings"),

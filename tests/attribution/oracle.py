@@ -80,6 +80,7 @@ _COLUMNS = {
     "OPERATION": "operation_name",
     "PROMPT": "prompt_name",
     "PRICE": "price_id",
+    "ALLOCATION": "allocated_method_id",
 }
 """Where the column is not called like the dimension."""
 
@@ -224,8 +225,20 @@ def _wasted(row: EventRow) -> bool:
     return _failed(row) or row.attempt > 1
 
 
+def _is_usage(row: EventRow) -> bool:
+    return row.kind == "usage"
+
+
+def _operations(rows: Rows) -> int:
+    return sum(map(_is_usage, rows))
+
+
+def _succeeded(row: EventRow) -> bool:
+    return _is_usage(row) and row.status == "ok"
+
+
 def _distinct(rows: Rows, column: str) -> int:
-    return len({(row.tenant_id, getattr(row, column)) for row in rows if getattr(row, column)})
+    return len({(row.tenant_id, getattr(row, column)) for row in rows if getattr(row, column) and _is_usage(row)})
 
 
 _INPUT = (
@@ -271,7 +284,7 @@ def _float(value: Fraction) -> float:
     return float(int(value * 10**12)) / 1e12
 
 
-def _rate(part: Callable[[EventRow], bool], whole: Callable[[EventRow], bool] = lambda _: True) -> Any:
+def _rate(part: Callable[[EventRow], bool], whole: Callable[[EventRow], bool] = _is_usage) -> Any:
     def measure(rows: Rows) -> float | None:
         counted = sum(map(whole, rows))
         return sum(map(part, rows)) / counted if counted else None
@@ -294,13 +307,13 @@ def _latest(column: str) -> Callable[[Rows], datetime | None]:
 
 
 _COUNTS: dict[str, Callable[[Rows], int]] = {
-    "OPERATIONS": len,
+    "OPERATIONS": _operations,
     "REQUESTS": lambda rows: _distinct(rows, "request_id"),
     "ACTIVE_USERS": lambda rows: _distinct(rows, "user_id"),
     "FAILED_OPERATIONS": lambda rows: sum(map(_failed, rows)),
     "RETRIED_OPERATIONS": lambda rows: sum(row.attempt > 1 for row in rows),
-    "UNPRICED_OPERATIONS": lambda rows: sum(row.effective_cost is None for row in rows),
-    "UNLISTED_OPERATIONS": lambda rows: sum(row.list_cost is None for row in rows),
+    "UNPRICED_OPERATIONS": lambda rows: sum(row.effective_cost is None and _is_usage(row) for row in rows),
+    "UNLISTED_OPERATIONS": lambda rows: sum(row.list_cost is None and _is_usage(row) for row in rows),
     "INPUT_TOKENS": lambda rows: _sum(rows, *_INPUT),
     "OUTPUT_TOKENS": lambda rows: _sum(rows, *_OUTPUT),
     "TOTAL_TOKENS": lambda rows: _sum(rows, *_INPUT, *_OUTPUT),
@@ -324,14 +337,14 @@ _OTHERS: dict[str, Callable[[Rows], Any]] = {
     "WASTED_COST": _wasted_cost,
     "CACHE_SAVINGS": _money("cache_savings"),
     "WASTED_SHARE": lambda rows: _floats(_wasted_cost(rows), _cost(rows)),
-    "COST_PER_OPERATION": _per(len),
+    "COST_PER_OPERATION": _per(_operations),
     "COST_PER_REQUEST": _per(_COUNTS["REQUESTS"]),
     "COST_PER_USER": _per(_COUNTS["ACTIVE_USERS"]),
-    "COST_PER_SUCCESSFUL_OPERATION": _per(lambda rows: sum(row.status == "ok" for row in rows)),
+    "COST_PER_SUCCESSFUL_OPERATION": _per(lambda rows: sum(map(_succeeded, rows))),
     "COST_PER_MILLION_TOKENS": _per(_COUNTS["TOTAL_TOKENS"], 10**6),
     "ERROR_RATE": _rate(_failed),
     "AVAILABILITY": _rate(
-        lambda row: row.status == "ok", lambda row: row.status in {"ok", "error", "timeout", "rate_limited"}
+        _succeeded, lambda row: _is_usage(row) and row.status in {"ok", "error", "timeout", "rate_limited"}
     ),
     "CACHE_HIT_RATE": _rate(lambda row: row.cache_hit),
     "LATENCY_P50_MS": _percentile("duration_ms", 50),
