@@ -15,7 +15,7 @@ from api.commands.keys import keys
 from api.commands.prices import prices
 from api.commands.stores import DataDir, settings_with
 from api.commands.terminal import complain, say
-from core.errors import ApportionError
+from core.errors import ApportionError, in_full
 
 app = typer.Typer(
     name="apportion",
@@ -87,8 +87,7 @@ def main() -> None:
     try:
         app()
     except ApportionError as error:
-        details = "".join(f" ({detail})" for detail in getattr(error, "__notes__", ()))
-        complain(f"{error}{details}")
+        complain(in_full(error))
         raise SystemExit(1) from None
 
 

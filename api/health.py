@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from api.services import Services
-from attribution.store import StoreUnavailable
+from attribution.failures import StoreUnavailable
 from core.errors import ApportionError
 from ingest.spool import SpoolStatus
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from attribution.event import EventRow
-from attribution.store import InsertRefused
-from core.errors import Unavailable
+from attribution.failures import InsertRefused
+from core.errors import Unavailable, in_full
 from ingest.spool import Spool
 from ingest.worker import Worker
 
@@ -29,7 +29,7 @@ class StoreRefuses(InsertRefused):
     code = "STORE_REFUSES"
 
     def __init__(self, reason: Exception | None) -> None:
-        super().__init__(f"the events store refuses whatever it is sent: {reason}")
+        super().__init__("it refuses whatever it is sent" + (f": {in_full(reason)}" if reason else ""))
 
 
 def is_away(error: Exception) -> bool:
@@ -82,7 +82,7 @@ class Drainer:
     def failed(self, error: Exception) -> None:
         """The store did not take rows: because it is away, or because it refused them."""
         if type(error) is not type(self._trouble):  # once, not for every insert of an outage
-            _logger.warning("events wait in the spool: %s", str(error) or "the events store takes too long")
+            _logger.warning("events wait in the spool: %s", in_full(error) or "the events store takes too long")
         self._trouble = error
 
     async def close(self) -> None:
@@ -122,7 +122,8 @@ class Drainer:
         batch = await self._spooling.run(self._spool.read, limit)
         refused = await self._refused(batch.rows)
         for row in refused:
-            _logger.error("event %r of tenant %r goes to quarantine: %s", row.event_id, row.tenant_id, self._refusal)
+            why = in_full(self._refusal) if self._refusal else "refused"
+            _logger.error("event %r of tenant %r goes to quarantine: %s", row.event_id, row.tenant_id, why)
         await self._spooling.run(self._spool.take_out, batch, refused)
 
     async def _refused(self, rows: Sequence[EventRow]) -> Sequence[EventRow]:
