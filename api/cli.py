@@ -37,10 +37,10 @@ Port = Annotated[int | None, typer.Option(help="Port; 0 picks a free one.", envv
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Migrate both stores, then serve the API. The first start prints an admin key, once."""
-    from api.serving import open_services
+    from api.serving import open_to_serve
     from api.serving import serve as serve_until_stopped
 
-    serve_until_stopped(open_services(settings_with(host=host, port=port, data_dir=data_dir)))
+    serve_until_stopped(open_to_serve(settings_with(host=host, port=port, data_dir=data_dir)))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from attribution.failures import StoreUnavailable
 from attribution.store import Store
 from core.database import Database
 from core.settings import Settings
@@ -59,6 +60,8 @@ class Services:
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
         self.pipeline = Pipeline(settings, rater, writer, self.rejected)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
+        self.is_behind = True
+        """Whether the stores may not have the newest schema yet."""
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -66,6 +69,18 @@ class Services:
         with self.database.lock():
             self.database.migrate()
             self.store.migrate()
+        self.is_behind = False
+
+    def migrate_now_or_later(self) -> None:
+        """As `migrate`; but an events store on a server that does not answer stays behind, and no error is raised.
+
+        Events can wait in the spool until then.
+        """
+        try:
+            self.migrate()
+        except StoreUnavailable:
+            if self.store.is_embedded:
+                raise
 
     async def read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's result, worked out in a reader thread while the event loop goes on."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from attribution.event import EventRow
@@ -18,6 +19,8 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10
 CONFIRM_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 5
+QUARANTINE_SECONDS: Final = 3_600
+"""How long refused rows stay aside before they are tried again: what kept them out may have been mended."""
 _SAMPLE: Final = 8
 
 _logger = logging.getLogger("apportion.spool")
@@ -55,6 +58,7 @@ class Drainer:
         self._insert = insert
         self._rows = rows
         self._task: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._trouble: Exception | None = None
         self._refusal: Exception | None = None
@@ -68,6 +72,11 @@ class Drainer:
     @property
     def _is_running(self) -> bool:
         return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        """Begin with what is there, and from time to time with what was refused."""
+        self._retrying = asyncio.create_task(self._retry_refused())
+        self.wake()
 
     def wake(self) -> None:
         """Start to empty the spool, unless it is empty or being emptied."""
@@ -88,6 +97,8 @@ class Drainer:
     async def close(self) -> None:
         """Stop after the batch at hand, or in the midst of it when that takes long; it stays in the spool."""
         self._closing.set()
+        if self._retrying is not None:
+            self._retrying.cancel()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             self._task.cancel()
@@ -106,16 +117,26 @@ class Drainer:
         if not self._spool.status.bytes:
             _logger.warning("the spool is empty again")
 
+    async def _retry_refused(self) -> None:
+        while not self._closing.is_set():
+            await self._sleep(QUARANTINE_SECONDS)
+            try:
+                await self._spooling.run(self._spool.try_refused_again)
+            except OSError:
+                _logger.exception("rows in quarantine cannot be tried again")
+            self.wake()
+
     async def _pause(self, failures: int) -> None:
         """Exponential with full jitter, so that replicas do not come back to a struggling store together."""
-        if not failures:
-            return
-        longest = min(FIRST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
-        try:
-            async with asyncio.timeout(random.uniform(FIRST_PAUSE_SECONDS, longest)):  # noqa: S311 - no secret
+        if failures:
+            longest = min(FIRST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+            await self._sleep(random.uniform(FIRST_PAUSE_SECONDS, longest))  # noqa: S311 - no secret
+
+    async def _sleep(self, seconds: float) -> None:
+        """Return after so long, or at once when it closes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._closing.wait()
-        except TimeoutError:
-            pass
 
     async def _drain_batch(self, limit: int) -> None:
         """Store the next rows and let go of them. A crash in between stores them twice, which changes nothing."""
