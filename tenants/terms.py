@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from core.errors import InvalidInput
-from core.money import EXACT, quantize
+from core.money import quantize
 from core.time import Granularity
 
 MAX_TERM: Final = Decimal(10) ** 15
@@ -224,6 +224,3 @@ def decode_overrides(text: str) -> TierOverrides:
     return msgspec.json.decode(text, type=TierOverrides)
 
 
-def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
-    """That many hundredths of the amount, exactly."""
-    return EXACT.divide(EXACT.multiply(amount, percent), HUNDRED)
