@@ -9,6 +9,7 @@ import pricing.models
 import tenants.audit
 import tenants.erasures
 import tenants.keys
+import tenants.models
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, render_as_batch=True

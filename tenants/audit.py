@@ -32,6 +32,12 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    CREATE_TIER = "tier.create"
+    UPDATE_TIER = "tier.update"
+    SET_TERMS = "tier.set_terms"
+    SAVE_TENANT = "tenant.save"
+    ASSIGN_TIER = "tenant.assign_tier"
+    IMPORT_REVENUE = "revenue.import"
 
 
 class AuditRecord(SQLModel, table=True):

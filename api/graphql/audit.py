@@ -23,6 +23,12 @@ _ACTIONS = {
     Action.REDRIVE_EVENTS: "Rejected events were sent through their door again.",
     Action.REPRICE_EVENTS: "Stored events were rated again: once when it began and once when it ended.",
     Action.ERASE_USER: "A user was erased; the record does not say who.",
+    Action.CREATE_TIER: "A tier was made.",
+    Action.UPDATE_TIER: "A tier got another name or description.",
+    Action.SET_TERMS: "A tier got terms from a date on.",
+    Action.SAVE_TENANT: "What is known of a tenant was changed.",
+    Action.ASSIGN_TIER: "A tenant got a tier for a time, or lost it.",
+    Action.IMPORT_REVENUE: "Actual revenue was entered.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 
