@@ -32,6 +32,8 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    CLOSE_STATEMENT = "statement.close"
+    REOPEN_STATEMENT = "statement.reopen"
 
 
 class AuditRecord(SQLModel, table=True):

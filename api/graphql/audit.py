@@ -23,6 +23,8 @@ _ACTIONS = {
     Action.REDRIVE_EVENTS: "Rejected events were sent through their door again.",
     Action.REPRICE_EVENTS: "Stored events were rated again: once when it began and once when it ended.",
     Action.ERASE_USER: "A user was erased; the record does not say who.",
+    Action.CLOSE_STATEMENT: "A tenant's month was closed into a statement.",
+    Action.REOPEN_STATEMENT: "A statement was reopened; the details say why.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 
