@@ -3,6 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import finance.statements.models
 import ingest.rejected
 import ingest.repricings
 import pricing.models

@@ -11,6 +11,10 @@ from attribution.failures import StoreUnavailable
 from attribution.store import Store
 from core.database import Database
 from core.settings import Settings
+from core.time import parse_timezone
+from finance.statements.charges import NoTierCharges
+from finance.statements.closing import Closer
+from finance.statements.drafting import Drafting
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -62,6 +66,9 @@ class Services:
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
+        zone = parse_timezone(settings.billing_timezone)
+        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
+        self.statements = Closer(self.database, drafting)
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:

@@ -38,6 +38,8 @@ class Action(Enum):
     SAVE_TENANT = "tenant.save"
     ASSIGN_TIER = "tenant.assign_tier"
     IMPORT_REVENUE = "revenue.import"
+    CLOSE_STATEMENT = "statement.close"
+    REOPEN_STATEMENT = "statement.reopen"
 
 
 class AuditRecord(SQLModel, table=True):

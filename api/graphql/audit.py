@@ -29,6 +29,8 @@ _ACTIONS = {
     Action.SAVE_TENANT: "What is known of a tenant was changed.",
     Action.ASSIGN_TIER: "A tenant got a tier for a time, or lost it.",
     Action.IMPORT_REVENUE: "Actual revenue was entered.",
+    Action.CLOSE_STATEMENT: "A tenant's month was closed into a statement.",
+    Action.REOPEN_STATEMENT: "A statement was reopened; the details say why.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 
