@@ -12,8 +12,8 @@ from attribution.event import EventRow, row_version, to_arrow
 from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
 from core.database import Database
 from core.settings import Settings
+from ingest.door import EVENTS
 from ingest.payloads import ENCODER, EventPayload
-from ingest.pipeline import EVENTS
 from ingest.rating import Measured, Rater, token_usage
 from ingest.rules import EventRules, quantity
 from pricing.book import PriceBook
