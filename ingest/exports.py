@@ -9,10 +9,11 @@ from typing import Final
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from ingest.door import OTLP, Item
 from ingest.otlp import AttributeMapping, Attribution, read_traces
 from ingest.otlp.ignored import Signal
 from ingest.payloads import Receipt, Rejection
-from ingest.pipeline import OTLP, Item, Pipeline
+from ingest.pipeline import Pipeline
 from tenants.scope import Scope
 
 HEADERS: Final[Mapping[str, str]] = {

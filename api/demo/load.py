@@ -18,8 +18,8 @@ from api.demo.events import generate
 from api.demo.services import NEGOTIATED_PRICES
 from api.services import Services
 from core.errors import ApportionError
+from ingest.door import EVENTS
 from ingest.payloads import ENCODER, Receipt
-from ingest.pipeline import EVENTS
 from pricing.book import PriceExists
 from tenants.principal import Role
 from tenants.scope import Scope
