@@ -25,6 +25,7 @@ from api.graphql.transport import ANY_METHOD, GraphQLApp
 from api.health import Health
 from api.problems import conceal, explain, refuse
 from api.services import Services
+from api.statements import Statements
 from core.errors import ApportionError
 from ingest.exports import HEADERS
 
@@ -41,6 +42,7 @@ def make_app(services: Services) -> Starlette:
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
             *doors.routes(),
+            *Statements(services).routes(),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),

@@ -13,6 +13,7 @@ import typer
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
+from api.commands.statements import statements
 from api.commands.stores import DataDir, settings_with
 from api.commands.terminal import complain, say
 from core.errors import ApportionError, in_full
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
+app.add_typer(statements, name="statements")
 app.command("erase-user")(erase_user)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="APPORTION_HOST")]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import strawberry
 
-from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, status
+from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, statements, status
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -34,6 +34,9 @@ class Query:
     prices = _field(prices.prices)
     rejected_events = _field(rejected.rejected_events)
     reprice_preview = _field(repricing.reprice_preview)
+    statement = _field(statements.statement)
+    statement_preview = _field(statements.statement_preview)
+    statements = _field(statements.statements)
     audit_log = _field(audit.audit_log)
 
 
@@ -45,6 +48,8 @@ class Mutation:
     reprice_events = _field(repricing.reprice_events)
     erase_user = _field(erasure.erase_user)
     redrive_events = _field(rejected.redrive_events)
+    close_statements = _field(statements.close_statements)
+    reopen_statement = _field(statements.reopen_statement)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

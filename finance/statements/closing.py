@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
@@ -122,6 +123,11 @@ class Closer:
         self._drafting = drafting
         self._announce = announce
         self._monotonic = monotonic
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The zone whose months are closed."""
+        return self._drafting.timezone
 
     def close(
         self,

@@ -71,6 +71,9 @@ CALLS = {
     "rejectedEvents": ["rejectedEvents", 'rejectedEvents(source: "events", rule: "range")'],
     "repricePreview": ['repricePreview(input: {since: "2026-01-01T00:00:00Z"})'],
     "auditLog": ["auditLog"],
+    "statements": ["statements", 'statements(tenant: "SECRET-place")'],
+    "statement": ["statement(number: 1)"],
+    "statementPreview": ['statementPreview(tenant: "mine")'],
 }
 
 
@@ -156,6 +159,9 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
         assert everything["ingestStatus"].pop(process_wide) is not None
     assert scoped.pop("auditLog") is None
     assert everything.pop("auditLog") is not None
+    if scope != "tenant":  # statements cover whole tenants
+        assert scoped.pop(CALLS["statementPreview"][0]) is None
+        assert everything.pop(CALLS["statementPreview"][0])["lines"]
     assert "SECRET" not in repr(list(scoped.values()))
     assert scoped == everything
     assert "SECRET" in repr(
