@@ -28,6 +28,7 @@ from attribution.report import CostReport, decode_report
 from attribution.retention import retain
 from attribution.rows import RowQuery, compile_row_counts, compile_rows, decode_rows
 from attribution.statement import Statement
+from attribution.tier_history import NEWEST, TABLE, TierHistory
 from core.errors import InvalidInput, Unavailable
 from core.time import Window
 from tenants.scope import Scope
@@ -248,6 +249,16 @@ class Store:
     def _send(self, table: pa.Table, token: str) -> None:
         with self._client(_not_taken) as client:
             client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+
+    def newest_tier_history(self) -> tuple[int, str]:
+        """The version and the digest of the tiers that statements see now. Raises StoreUnavailable."""
+        (version,), (digest,) = self.columns(NEWEST)
+        return version, digest
+
+    def put_tier_history(self, history: TierHistory, version: int) -> None:
+        """Let statements see this history, unless a higher version is stored. Raises StoreUnavailable."""
+        with self._client(_not_taken) as client:
+            client.insert_arrow(TABLE, history.to_arrow(version))
 
     def rewrite(self, statement: Statement) -> None:
         """Run a statement that changes what is stored; when this returns, every replica has done it.

@@ -222,5 +222,3 @@ def decode_terms(text: str) -> TierTerms:
 def decode_overrides(text: str) -> TierOverrides:
     """The overrides of that JSON."""
     return msgspec.json.decode(text, type=TierOverrides)
-
-
