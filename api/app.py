@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -82,10 +83,13 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
         await services.pipeline.start()
+        await services.read(services.tier_mirror.follow)
+        keeping = asyncio.create_task(services.tier_mirror.keep())
         try:
             async with catching_up(services), doors.grpc:
                 yield
         finally:
+            keeping.cancel()
             await services.close()
 
     return lifespan

@@ -15,6 +15,11 @@ from core.time import parse_timezone
 from finance.statements.charges import NoTierCharges
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
+from attribution.measures import Measure
+from attribution.store import Store
+from core.database import Database
+from core.settings import Settings
+from finance.tier_mirror import TierMirror
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -25,8 +30,10 @@ from ingest.repricings import Ledger
 from ingest.spool import Spool
 from ingest.writer import Writer
 from pricing.book import PriceBook
+from tenants.directory import Tenants
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
+from tenants.tiers import Tiers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +57,10 @@ class Services:
             retention_days=settings.retention_days,
             redact=redaction(self.erased),
         )
+        self.tenants = Tenants(self.database)
+        additive = {measure.spec.name for measure in Measure if measure.spec.additive}
+        self.tiers = Tiers(self.database, settings.currency, additive)
+        self.tier_mirror = TierMirror(self.database, self.tenants, self.store)
         spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
         writer = Writer(
             self.store,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from attribution.tier_history import ASSIGNMENT_SQL, TIER_SQL
+
 
 @unique
 class ValueType(Enum):
@@ -48,6 +50,10 @@ class Dimension(Enum):
     """Everything costs can be grouped and filtered by, besides tags."""
 
     TENANT = _text("tenant", "tenant_id", "The customer the operation was made for.", "tenant.id", "SubAccountId")
+    TIER = DimensionSpec("tier", TIER_SQL, "The pricing tier the tenant had at that time.")
+    ASSIGNMENT = DimensionSpec(
+        "assignment", ASSIGNMENT_SQL, "The assignment by which the tenant had its tier at that time: its id."
+    )
     TEAM = _text("team", "team", "The team or department that owns the spend.", "team")
     FEATURE = _text("feature", "feature", "The product feature the operation served.", "feature")
     USER = _text("user", "user_id", "The end user whose action caused the operation.", "user.id")

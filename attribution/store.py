@@ -22,6 +22,7 @@ from attribution.report import CostReport, decode_report
 from attribution.retention import retain
 from attribution.rows import RowQuery, compile_row_counts, compile_rows, decode_rows
 from attribution.statement import Statement
+from attribution.tier_history import NEWEST, TABLE, TierHistory
 from core.time import Window
 from tenants.scope import Scope
 
@@ -124,6 +125,19 @@ class Store:
         try:
             with self._clients.one() as client:
                 client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+        except ClickHouseError as error:
+            raise insert_failure(error) from error
+
+    def newest_tier_history(self) -> tuple[int, str]:
+        """The version and the digest of the tiers that statements see now. Raises StoreUnavailable."""
+        (version,), (digest,) = self.columns(NEWEST)
+        return version, digest
+
+    def put_tier_history(self, history: TierHistory, version: int) -> None:
+        """Let statements see this history, unless a higher version is stored. Raises StoreUnavailable."""
+        try:
+            with self._clients.one() as client:
+                client.insert_arrow(TABLE, history.to_arrow(version))
         except ClickHouseError as error:
             raise insert_failure(error) from error
 
