@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from api.auth import authenticate
+from api.bills import bill_door
 from api.doors import Doors
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
@@ -39,6 +40,7 @@ def make_app(services: Services) -> Starlette:
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
             *doors.routes(),
+            Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),

@@ -32,6 +32,10 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    SET_ALLOCATION_RULE = "allocation_rule.set"
+    RUN_ALLOCATION = "allocation.run"
+    IMPORT_BILL = "bill.import"
+    TRUE_UP = "bill.true_up"
 
 
 class AuditRecord(SQLModel, table=True):

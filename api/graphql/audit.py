@@ -23,6 +23,10 @@ _ACTIONS = {
     Action.REDRIVE_EVENTS: "Rejected events were sent through their door again.",
     Action.REPRICE_EVENTS: "Stored events were rated again: once when it began and once when it ended.",
     Action.ERASE_USER: "A user was erased; the record does not say who.",
+    Action.SET_ALLOCATION_RULE: "An allocation rule got a version; the target is its name.",
+    Action.RUN_ALLOCATION: "Shared charges of a period were allocated; the target is the period.",
+    Action.IMPORT_BILL: "A provider's bill was imported; the target is provider and month.",
+    Action.TRUE_UP: "What a bill says beyond what is attributed was booked.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 
