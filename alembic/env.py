@@ -4,6 +4,9 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import finance.statements.models
+import finance.allocation_rules
+import finance.bills.stored
+import finance.bookings
 import ingest.rejected
 import ingest.repricings
 import pricing.models

@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from api.auth import authenticate
 from api.catching_up import catching_up
+from api.bills import bill_door
 from api.doors import Doors
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
@@ -44,6 +45,7 @@ def make_app(services: Services) -> Starlette:
             Route("/metrics", health.metrics),
             *doors.routes(),
             *Statements(services).routes(),
+            Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),

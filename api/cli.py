@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from api.commands.allocations import allocations
+from api.commands.bills import bills
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
 app.add_typer(statements, name="statements")
+app.add_typer(allocations, name="allocations")
+app.add_typer(bills, name="bills")
 app.command("erase-user")(erase_user)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="APPORTION_HOST")]

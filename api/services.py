@@ -20,6 +20,9 @@ from attribution.store import Store
 from core.database import Database
 from core.settings import Settings
 from finance.tier_mirror import TierMirror
+from finance.allocation_rules import AllocationRules
+from finance.allocations import Allocator
+from finance.bills.importing import BillImporter
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -73,6 +76,9 @@ class Services:
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
+        self.allocation_rules = AllocationRules(self.database)
+        self.allocator = Allocator(self.store, self.database)
+        self.bills = BillImporter(self.store, self.database, settings.currency)
         self.pipeline = Pipeline(settings, rater, writer, self.rejected)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True

@@ -111,20 +111,23 @@ class Store:
         An insert whose connection broke is sent once more. Its token makes the engine drop the copy when the first one
         had arrived; a new one per call means that it can never drop anything else.
         """
-        if not rows:
-            return
-        table, token = to_arrow(self._redact(rows)), uuid.uuid4().hex
+        if rows:
+            self.append("events", to_arrow(self._redact(rows)))
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Store Arrow rows in a table, as `insert` stores events. Raises StoreUnavailable."""
+        token = uuid.uuid4().hex
         try:
-            self._send(table, token)
+            self._send(table, rows, token)
         except InsertRefused:
             raise
         except StoreUnavailable:
-            self._send(table, token)
+            self._send(table, rows, token)
 
-    def _send(self, table: pa.Table, token: str) -> None:
+    def _send(self, table: str, rows: pa.Table, token: str) -> None:
         try:
             with self._clients.one() as client:
-                client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+                client.insert_arrow(table, rows, settings={**_INSERT, "insert_deduplication_token": token})
         except ClickHouseError as error:
             raise insert_failure(error) from error
 
@@ -135,11 +138,7 @@ class Store:
 
     def put_tier_history(self, history: TierHistory, version: int) -> None:
         """Let statements see this history, unless a higher version is stored. Raises StoreUnavailable."""
-        try:
-            with self._clients.one() as client:
-                client.insert_arrow(TABLE, history.to_arrow(version))
-        except ClickHouseError as error:
-            raise insert_failure(error) from error
+        self._send(TABLE, history.to_arrow(version), uuid.uuid4().hex)
 
     def rewrite(self, statement: Statement) -> None:
         """Run a statement that changes what is stored; when this returns, every replica has done it.

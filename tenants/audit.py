@@ -40,6 +40,10 @@ class Action(Enum):
     IMPORT_REVENUE = "revenue.import"
     CLOSE_STATEMENT = "statement.close"
     REOPEN_STATEMENT = "statement.reopen"
+    SET_ALLOCATION_RULE = "allocation_rule.set"
+    RUN_ALLOCATION = "allocation.run"
+    IMPORT_BILL = "bill.import"
+    TRUE_UP = "bill.true_up"
 
 
 class AuditRecord(SQLModel, table=True):

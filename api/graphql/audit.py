@@ -31,6 +31,10 @@ _ACTIONS = {
     Action.IMPORT_REVENUE: "Actual revenue was entered.",
     Action.CLOSE_STATEMENT: "A tenant's month was closed into a statement.",
     Action.REOPEN_STATEMENT: "A statement was reopened; the details say why.",
+    Action.SET_ALLOCATION_RULE: "An allocation rule got a version; the target is its name.",
+    Action.RUN_ALLOCATION: "Shared charges of a period were allocated; the target is the period.",
+    Action.IMPORT_BILL: "A provider's bill was imported; the target is provider and month.",
+    Action.TRUE_UP: "What a bill says beyond what is attributed was booked.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 
