@@ -77,6 +77,7 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
         await services.pipeline.start()
+        await services.evaluator.start()
         try:
             async with doors.grpc:
                 yield

@@ -8,6 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from attribution.store import Store
+from budgets.breaches import Breaches
+from budgets.evaluator import LEASE_NAME, Evaluator
+from budgets.lease import Lease
+from budgets.live import Live
+from budgets.relay import Relay
+from budgets.round import Round
+from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from ingest.erasure import Eraser, redaction
@@ -57,7 +64,17 @@ class Services:
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected)
+        self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
+        lease = Lease(self.database, LEASE_NAME)
+        self.evaluator = Evaluator(
+            self.targets,
+            Round(self.store.slices, self.database, self.targets, lease, tell=None, currency=settings.currency),
+            lease,
+            self.live,
+            Relay(self.database),
+            interval_seconds=settings.budget_interval_seconds,
+        )
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self.evaluator.wake)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
@@ -75,6 +92,7 @@ class Services:
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         await self.pipeline.close()
+        await self.evaluator.close()
         self.release()
 
     def release(self) -> None:

@@ -32,6 +32,15 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    CREATE_BUDGET = "budget.create"
+    UPDATE_BUDGET = "budget.update"
+    DELETE_BUDGET = "budget.delete"
+    MUTE_BUDGET = "budget.mute"
+    CREATE_GUARDRAIL = "guardrail.create"
+    UPDATE_GUARDRAIL = "guardrail.update"
+    DELETE_GUARDRAIL = "guardrail.delete"
+    MUTE_GUARDRAIL = "guardrail.mute"
+    ACKNOWLEDGE_BREACH = "breach.acknowledge"
 
 
 class AuditRecord(SQLModel, table=True):
