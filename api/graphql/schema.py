@@ -8,7 +8,19 @@ from typing import Any, Final
 
 import strawberry
 
-from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, status
+from api.graphql import (
+    audit,
+    breaches,
+    budgets,
+    costs,
+    erasure,
+    guardrails,
+    operations,
+    prices,
+    rejected,
+    repricing,
+    status,
+)
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -35,6 +47,9 @@ class Query:
     rejected_events = _field(rejected.rejected_events)
     reprice_preview = _field(repricing.reprice_preview)
     audit_log = _field(audit.audit_log)
+    budgets = _field(budgets.budgets)
+    guardrails = _field(guardrails.guardrails)
+    breaches = _field(breaches.breaches)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -45,6 +60,15 @@ class Mutation:
     reprice_events = _field(repricing.reprice_events)
     erase_user = _field(erasure.erase_user)
     redrive_events = _field(rejected.redrive_events)
+    create_budget = _field(budgets.create_budget)
+    update_budget = _field(budgets.update_budget)
+    delete_budget = _field(budgets.delete_budget)
+    mute_budget = _field(budgets.mute_budget)
+    create_guardrail = _field(guardrails.create_guardrail)
+    update_guardrail = _field(guardrails.update_guardrail)
+    delete_guardrail = _field(guardrails.delete_guardrail)
+    mute_guardrail = _field(guardrails.mute_guardrail)
+    acknowledge_breach = _field(breaches.acknowledge_breach)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:
