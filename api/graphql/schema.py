@@ -13,6 +13,7 @@ from api.graphql import (
     breaches,
     budgets,
     costs,
+    dry_run,
     erasure,
     guardrails,
     operations,
@@ -49,6 +50,7 @@ class Query:
     audit_log = _field(audit.audit_log)
     budgets = _field(budgets.budgets)
     guardrails = _field(guardrails.guardrails)
+    budget_dry_run = _field(dry_run.budget_dry_run)
     breaches = _field(breaches.breaches)
 
 
