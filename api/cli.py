@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from api.commands.budgets import budgets
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
@@ -26,6 +27,7 @@ app = typer.Typer(
     "Start with `apportion demo`, or `apportion serve` and send events to /v1/events or OTLP traces to /v1/traces. "
     "Every setting is an environment variable APPORTION_..., listed in docs/settings.md.",
 )
+app.add_typer(budgets, name="budgets")
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
 app.command("erase-user")(erase_user)
