@@ -7,6 +7,7 @@ import finance.statements.models
 import finance.allocation_rules
 import finance.bills.stored
 import finance.bookings
+import budgets.models
 import ingest.rejected
 import ingest.repricings
 import pricing.models

@@ -87,6 +87,7 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
         await services.pipeline.start()
         await services.read(services.tier_mirror.follow)
         keeping = asyncio.create_task(services.tier_mirror.keep())
+        await services.evaluator.start()
         try:
             async with catching_up(services), doors.grpc:
                 yield

@@ -12,6 +12,7 @@ import typer
 
 from api.commands.allocations import allocations
 from api.commands.bills import bills
+from api.commands.budgets import budgets
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
@@ -29,6 +30,7 @@ app = typer.Typer(
     "Start with `apportion demo`, or `apportion serve` and send events to /v1/events or OTLP traces to /v1/traces. "
     "Every setting is an environment variable APPORTION_..., listed in docs/settings.md.",
 )
+app.add_typer(budgets, name="budgets")
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
 app.add_typer(statements, name="statements")

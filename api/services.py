@@ -9,6 +9,13 @@ from typing import ParamSpec, TypeVar
 
 from attribution.failures import StoreUnavailable
 from attribution.store import Store
+from budgets.breaches import Breaches
+from budgets.evaluator import LEASE_NAME, Evaluator
+from budgets.lease import Lease
+from budgets.live import Live
+from budgets.relay import Relay
+from budgets.round import Round
+from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from core.time import parse_timezone
@@ -80,6 +87,17 @@ class Services:
         self.allocator = Allocator(self.store, self.database)
         self.bills = BillImporter(self.store, self.database, settings.currency)
         self.pipeline = Pipeline(settings, rater, writer, self.rejected)
+        self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
+        lease = Lease(self.database, LEASE_NAME)
+        self.evaluator = Evaluator(
+            self.targets,
+            Round(self.store.slices, self.database, self.targets, lease, tell=None, currency=settings.currency),
+            lease,
+            self.live,
+            Relay(self.database),
+            interval_seconds=settings.budget_interval_seconds,
+        )
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self.evaluator.wake)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
@@ -114,6 +132,7 @@ class Services:
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         await self.pipeline.close()
+        await self.evaluator.close()
         self.release()
 
     def release(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from core.errors import Unavailable
@@ -23,13 +23,22 @@ FEW_ITEMS: Final = 20
 
 
 class Pipeline:
-    """Prepares and stores events. One per process."""
+    """Prepares and stores events, and calls `on_stored` when some are durable. One per process."""
 
-    def __init__(self, settings: Settings, rater: Rater, writer: Writer, rejected: RejectedEvents) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rater: Rater,
+        writer: Writer,
+        rejected: RejectedEvents,
+        *,
+        on_stored: Callable[[], None] = lambda: None,
+    ) -> None:
         self.counters = Counters()
         self._preparation = Preparation(settings, rater)
         self._writer = writer
         self._rejected = rejected
+        self._on_stored = on_stored
         # One thread: preparing holds the interpreter anyway, and the order of bodies stays the order of arrival.
         self._preparing = Worker("prepare")
 
@@ -53,6 +62,8 @@ class Pipeline:
             raise
         if durable is Durable.SPOOLED:
             prepared.receipt.move_to_spooled()
+        if prepared.rows:
+            self._on_stored()
         self._preparation.remember(prepared)
         self.counters.add(door.source, prepared.receipt)
         if door.keeps_refused and prepared.refused:

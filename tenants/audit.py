@@ -44,6 +44,15 @@ class Action(Enum):
     RUN_ALLOCATION = "allocation.run"
     IMPORT_BILL = "bill.import"
     TRUE_UP = "bill.true_up"
+    CREATE_BUDGET = "budget.create"
+    UPDATE_BUDGET = "budget.update"
+    DELETE_BUDGET = "budget.delete"
+    MUTE_BUDGET = "budget.mute"
+    CREATE_GUARDRAIL = "guardrail.create"
+    UPDATE_GUARDRAIL = "guardrail.update"
+    DELETE_GUARDRAIL = "guardrail.delete"
+    MUTE_GUARDRAIL = "guardrail.mute"
+    ACKNOWLEDGE_BREACH = "breach.acknowledge"
 
 
 class AuditRecord(SQLModel, table=True):

@@ -9,6 +9,20 @@ from typing import Any, Final
 import strawberry
 
 from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, statements, status
+from api.graphql import (
+    audit,
+    breaches,
+    budgets,
+    costs,
+    dry_run,
+    erasure,
+    guardrails,
+    operations,
+    prices,
+    rejected,
+    repricing,
+    status,
+)
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -38,6 +52,10 @@ class Query:
     statement_preview = _field(statements.statement_preview)
     statements = _field(statements.statements)
     audit_log = _field(audit.audit_log)
+    budgets = _field(budgets.budgets)
+    guardrails = _field(guardrails.guardrails)
+    budget_dry_run = _field(dry_run.budget_dry_run)
+    breaches = _field(breaches.breaches)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -50,6 +68,15 @@ class Mutation:
     redrive_events = _field(rejected.redrive_events)
     close_statements = _field(statements.close_statements)
     reopen_statement = _field(statements.reopen_statement)
+    create_budget = _field(budgets.create_budget)
+    update_budget = _field(budgets.update_budget)
+    delete_budget = _field(budgets.delete_budget)
+    mute_budget = _field(budgets.mute_budget)
+    create_guardrail = _field(guardrails.create_guardrail)
+    update_guardrail = _field(guardrails.update_guardrail)
+    delete_guardrail = _field(guardrails.delete_guardrail)
+    mute_guardrail = _field(guardrails.mute_guardrail)
+    acknowledge_breach = _field(breaches.acknowledge_breach)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:
