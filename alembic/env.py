@@ -5,6 +5,8 @@ from sqlmodel import SQLModel
 
 import ingest.rejected
 import ingest.repricings
+import notifications.channels
+import notifications.outbox
 import pricing.models
 import tenants.audit
 import tenants.erasures

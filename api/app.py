@@ -76,7 +76,7 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
-        await services.pipeline.start()
+        await services.start()
         try:
             async with doors.grpc:
                 yield

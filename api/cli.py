@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from api.commands.channels import channels
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
+app.add_typer(channels, name="channels")
 app.command("erase-user")(erase_user)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="APPORTION_HOST")]

@@ -19,6 +19,10 @@ from ingest.repricing import Repricer
 from ingest.repricings import Ledger
 from ingest.spool import Spool
 from ingest.writer import Writer
+from notifications.channels import Channels
+from notifications.courier import Courier
+from notifications.outbox import Outbox
+from notifications.senders import Senders
 from pricing.book import PriceBook
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
@@ -59,6 +63,17 @@ class Services:
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
         self.pipeline = Pipeline(settings, rater, writer, self.rejected)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
+        self.channels = Channels(self.database)
+        self.outbox = Outbox(self.database)
+        self.senders = Senders(smtp_url=settings.smtp_url, mail_sender=settings.mail_sender)
+        self.courier = Courier(
+            self.outbox,
+            self.channels,
+            self.senders,
+            max_attempts=settings.notification_attempts,
+            first_pause_seconds=settings.notification_pause_seconds,
+            kept_days=settings.notifications_kept_days,
+        )
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -72,9 +87,16 @@ class Services:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
+    async def start(self) -> None:
+        """Begin what goes on by itself: storing what an earlier process left, and telling what is due."""
+        await self.pipeline.start()
+        await self.courier.start()
+
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         await self.pipeline.close()
+        await self.courier.close()
+        await self.senders.close()
         self.release()
 
     def release(self) -> None:

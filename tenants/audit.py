@@ -32,6 +32,10 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    CREATE_CHANNEL = "channel.create"
+    DELETE_CHANNEL = "channel.delete"
+    ROTATE_CHANNEL_SECRET = "channel.rotate_secret"  # noqa: S105 - the name of an action
+    RETRY_NOTIFICATIONS = "notification.retry"
 
 
 class AuditRecord(SQLModel, table=True):

@@ -23,6 +23,10 @@ _ACTIONS = {
     Action.REDRIVE_EVENTS: "Rejected events were sent through their door again.",
     Action.REPRICE_EVENTS: "Stored events were rated again: once when it began and once when it ended.",
     Action.ERASE_USER: "A user was erased; the record does not say who.",
+    Action.CREATE_CHANNEL: "A channel for notifications was created.",
+    Action.DELETE_CHANNEL: "A channel for notifications was deleted.",
+    Action.ROTATE_CHANNEL_SECRET: "A webhook got a new signing secret.",
+    Action.RETRY_NOTIFICATIONS: "Dead letters among the notifications were sent again.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 

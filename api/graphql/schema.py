@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import strawberry
 
-from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, status
+from api.graphql import audit, channels, costs, erasure, notifications, operations, prices, rejected, repricing, status
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -35,6 +35,8 @@ class Query:
     rejected_events = _field(rejected.rejected_events)
     reprice_preview = _field(repricing.reprice_preview)
     audit_log = _field(audit.audit_log)
+    channels = _field(channels.channels)
+    notifications = _field(notifications.notifications)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -45,6 +47,11 @@ class Mutation:
     reprice_events = _field(repricing.reprice_events)
     erase_user = _field(erasure.erase_user)
     redrive_events = _field(rejected.redrive_events)
+    create_channel = _field(channels.create_channel)
+    rotate_channel_secret = _field(channels.rotate_channel_secret)
+    delete_channel = _field(channels.delete_channel)
+    test_channel = _field(channels.test_channel)
+    retry_notifications = _field(notifications.retry_notifications)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

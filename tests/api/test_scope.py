@@ -71,6 +71,8 @@ CALLS = {
     "rejectedEvents": ["rejectedEvents", 'rejectedEvents(source: "events", rule: "range")'],
     "repricePreview": ['repricePreview(input: {since: "2026-01-01T00:00:00Z"})'],
     "auditLog": ["auditLog"],
+    "channels": ["channels"],
+    "notifications": ["notifications", "notifications(state: DEAD)"],
 }
 
 
