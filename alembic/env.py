@@ -3,6 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import budgets.models
 import ingest.rejected
 import ingest.repricings
 import notifications.channels

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from sqlmodel import Session
+
 from attribution.store import Store
+from budgets.breaches import Breaches
+from budgets.evaluator import LEASE_NAME, Evaluator
+from budgets.lease import Lease
+from budgets.live import Live
+from budgets.notices import Notice
+from budgets.relay import Relay
+from budgets.round import Round
+from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from ingest.erasure import Eraser, redaction
@@ -21,11 +31,13 @@ from ingest.spool import Spool
 from ingest.writer import Writer
 from notifications.channels import Channels
 from notifications.courier import Courier
-from notifications.outbox import Outbox
+from notifications.outbox import Outbox, enqueue
 from notifications.senders import Senders
+from notifications.topics import BY_NAME
 from pricing.book import PriceBook
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
+from tenants.scope import Scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,7 +73,17 @@ class Services:
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected)
+        self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
+        lease = Lease(self.database, LEASE_NAME)
+        self.evaluator = Evaluator(
+            self.targets,
+            Round(self.store.slices, self.database, self.targets, lease, tell=_tell, currency=settings.currency),
+            lease,
+            self.live,
+            Relay(self.database),
+            interval_seconds=settings.budget_interval_seconds,
+        )
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=lambda _: self.evaluator.wake())
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)
@@ -88,13 +110,15 @@ class Services:
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
     async def start(self) -> None:
-        """Begin what goes on by itself: storing what an earlier process left, and telling what is due."""
+        """Begin what goes on by itself: storing what was spooled, telling what is due, evaluating budgets."""
         await self.pipeline.start()
         await self.courier.start()
+        await self.evaluator.start()
 
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         await self.pipeline.close()
+        await self.evaluator.close()
         await self.courier.close()
         await self.senders.close()
         self.release()
@@ -106,3 +130,14 @@ class Services:
         self.erased.close()
         self.store.close()
         self.database.close()
+
+
+def _tell(session: Session, notice: Notice) -> None:
+    enqueue(
+        session,
+        BY_NAME[notice.topic],
+        notice.payload,
+        channels=notice.channels,
+        dedupe_key=notice.dedupe_key,
+        scope=Scope(team=notice.team or None),
+    )

@@ -108,7 +108,7 @@ class _Compiler:
         condition = where_sql(self.query.scope, self.query.window, self.query.where, self.binder)
         keys = [f"{attribute_sql(a, self.binder)} AS {k}" for a, k in zip(self.query.group_by, self.keys, strict=True)]
         if self.query.granularity:
-            keys.append(f"{_bucket_sql(self.query.granularity, self.binder)} AS b")
+            keys.append(f"{bucket_sql(self.query.granularity, self.binder)} AS b")
         measures = [f"{m.spec.sql} AS {self._alias(m)}" for m in self.measures if not m.spec.share_of_total]
         source = f"FROM {EVENTS}\nWHERE {condition}"
         if not keys:
@@ -200,7 +200,7 @@ def attribute_sql(attribute: Attribute, binder: Binder) -> str:
     return _localized(attribute.spec.sql, binder)
 
 
-def _bucket_sql(granularity: Granularity, binder: Binder) -> str:
+def bucket_sql(granularity: Granularity, binder: Binder) -> str:
     """The first local date of the bucket; its first unix second for buckets below a day."""
     if granularity.is_calendar:
         return _localized(_DATES[granularity], binder)

@@ -44,8 +44,8 @@ def decode_report(query: CostQuery, columns: Sequence[Sequence[Any]]) -> CostRep
         query=query,
         keys=tuple(_decode_keys(a, k[1:]) for a, k in zip(query.group_by, keys, strict=True)),
         buckets=_decode_buckets(query, starts[1:]),
-        measures={m: _decode_measure(m, measures[m][1:]) for m in query.measures},
-        totals={m: _decode_measure(m, measures[m][:1])[0] for m in query.measures},
+        measures={m: decode_measure(m, measures[m][1:]) for m in query.measures},
+        totals={m: decode_measure(m, measures[m][:1])[0] for m in query.measures},
         group_count=int(group_count[0]),
         size=len(group_count) - 1,
     )
@@ -70,7 +70,8 @@ def _decode_buckets(query: CostQuery, starts: Sequence[date | int]) -> list[Wind
     return [known[start] for start in starts]
 
 
-def _decode_measure(measure: Measure, values: Sequence[Any]) -> list[Any]:
+def decode_measure(measure: Measure, values: Sequence[Any]) -> list[Any]:
+    """The measure's values as reports hold them."""
     decode = _DECODERS.get(measure.spec.type)
     return list(values) if decode is None else [None if value is None else decode(value) for value in values]
 

@@ -27,6 +27,7 @@ from attribution.query import EVERYTHING, CostQuery, Filter
 from attribution.report import CostReport, decode_report
 from attribution.retention import retain
 from attribution.rows import RowQuery, compile_row_counts, compile_rows, decode_rows
+from attribution.slices import Group, Grouping, SliceQuery, compile_slices, decode_slices
 from attribution.statement import Statement
 from core.errors import InvalidInput, Unavailable
 from core.time import Window
@@ -204,6 +205,10 @@ class Store:
     def report(self, query: CostQuery) -> CostReport:
         """The answer to the query, from one statement."""
         return decode_report(query, self.columns(compile_query(query)))
+
+    def slices(self, query: SliceQuery) -> dict[Grouping, list[Group]]:
+        """The groups of each of the query's groupings, from one statement."""
+        return decode_slices(query, self.columns(compile_slices(query)))
 
     def operations(self, query: OperationQuery) -> OperationPage:
         """The single operations the query selects, from one statement."""

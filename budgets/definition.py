@@ -9,12 +9,12 @@ from enum import Enum, unique
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from attribution.dimensions import Dimension
+from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure, MeasureType
-from attribution.query import EVERYTHING, Attribute, Filter, validate_filter
+from attribution.query import EVERYTHING, Attribute, Filter, attribute_name, validate_filter, value_type
 from budgets.periods import CalendarPeriod, Period
 from core.errors import InvalidInput
-from core.money import plain, quantize
+from core.money import EXACT, plain, quantize
 from core.time import NaiveDatetime
 
 MAX_NAME: Final = 200
@@ -87,7 +87,7 @@ class Threshold:
 
     def amount(self, limit: Decimal) -> Decimal:
         """The amount at which it is reached."""
-        return limit * self.percent / 100
+        return EXACT.divide(EXACT.multiply(limit, self.percent), Decimal(100))
 
 
 DEFAULT_THRESHOLDS: Final = (Threshold(Decimal(80)), Threshold(Decimal(100)), Threshold(Decimal(100), Basis.FORECAST))
@@ -132,6 +132,8 @@ class Common:
             raise InvalidTarget("channels", f"at most {MAX_CHANNELS} of them")
         for channel in self.channels:
             _check_text("channels", channel, MAX_NAME, least=1)
+        if self.each is not None and value_type(self.each) is not ValueType.TEXT:
+            raise InvalidTarget("each", f"{attribute_name(self.each)} has no names to tell members apart by")
         validate_filter(self.where)
 
 

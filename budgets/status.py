@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from attribution.query import Attribute, Filter
 from budgets.definition import BudgetTerms, GuardrailTerms, Mode
+from core.money import EXACT
 from core.time import Window
 
 
@@ -64,7 +65,7 @@ class BudgetStatus:
     @property
     def remaining(self) -> Decimal:
         """What is left; below zero when more was spent."""
-        return self.limit - self.spent
+        return EXACT.subtract(self.limit, self.spent)
 
     @property
     def percent(self) -> Decimal | None:
@@ -102,7 +103,10 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class GuardrailStatus:
-    """One guardrail, or one member of it, in its newest judged interval. `value` is None where nothing happened."""
+    """One guardrail, or one member of it, in its newest judged interval. `value` is None where nothing happened.
+
+    `quiet` is true when none of its last intervals held enough operations to judge by.
+    """
 
     guardrail_id: int
     terms: GuardrailTerms
@@ -111,7 +115,23 @@ class GuardrailStatus:
     value: Decimal | None
     operations: int
     beyond_in_a_row: int
+    quiet: bool
     evaluated_at: datetime
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was beyond its bound for as many intervals in a row as it takes."""
+        return self.beyond_in_a_row >= self.terms.in_a_row
+
+    @property
+    def has_recovered(self) -> bool:
+        """Whether a breach of it would be over."""
+        if self.quiet:
+            return True
+        enough = self.value is not None and self.operations >= self.terms.minimum_operations
+        return (
+            enough and self.value is not None and not self.terms.is_beyond(self.value, allowed=self.terms.recovers_at)
+        )
 
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,6 +144,11 @@ class Snapshot:
     evaluated_at: datetime = NEVER
     budgets: Mapping[int, BudgetState] = field(default_factory=dict)
     guardrails: Mapping[tuple[int, str | None], GuardrailStatus] = field(default_factory=dict)
+
+    @property
+    def is_of_targets(self) -> bool:
+        """Whether there was anything to evaluate."""
+        return bool(self.budgets or self.guardrails)
 
     def statuses(self) -> Iterator[BudgetStatus]:
         """Every status of every budget."""

@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     )
     query_concurrency: int = Field(default=4, ge=1, le=64, description="Queries that run at the same time.")
     max_page_rows: int = Field(default=10_000, ge=1, description="Largest `first` of a query.")
+    budget_interval_seconds: float = Field(
+        default=5,
+        gt=0,
+        le=3_600,
+        description="How long at most lies between two evaluations of budgets; events that arrive cause one at once.",
+    )
     cors_origins: list[str] = Field(
         default=[], description='Browser origins that may call the API, as JSON: `["https://app.example"]`.'
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,7 +64,15 @@ class _Prepared:
 class Pipeline:
     """Decodes, checks, rates and stores events. One per process."""
 
-    def __init__(self, settings: Settings, rater: Rater, writer: Writer, rejected: RejectedEvents) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rater: Rater,
+        writer: Writer,
+        rejected: RejectedEvents,
+        *,
+        on_stored: Callable[[Sequence[EventRow]], None] = lambda _: None,
+    ) -> None:
         self.counters = Counters()
         self._rules = EventRules(settings)
         self._max_tags = settings.max_tags
@@ -74,6 +82,7 @@ class Pipeline:
         self._rater = rater
         self._writer = writer
         self._rejected = rejected
+        self._on_stored = on_stored
         # One thread: decoding holds the interpreter anyway, and the order of bodies stays the order of arrival.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
 
@@ -98,6 +107,8 @@ class Pipeline:
             raise
         if durable is Durable.SPOOLED:
             prepared.receipt.move_to_spooled()
+        elif prepared.rows:
+            self._on_stored(prepared.rows)
         self._recent.remember(prepared.identities)
         self._calls.remember(prepared.calls, prepared.replaced)
         self.counters.add(door.source, prepared.receipt)

@@ -22,6 +22,7 @@ class TopicSpec:
 
 _MONEY = (("Spent", "spent"), ("Limit", "limit"), ("Left", "remaining"), ("Forecast", "forecast"))
 _BREACH = (
+    ("Measure", "measure"),
     ("Threshold", "threshold"),
     *_MONEY,
     ("Limit reached", "projectedBreachAt"),
@@ -32,6 +33,7 @@ _BREACH = (
 _GUARDRAIL = (
     ("Measured", "value"),
     ("Bound", "bound"),
+    ("Threshold", "threshold"),
     ("Intervals in a row", "intervals"),
     ("Operations", "operations"),
     ("Severity", "severity"),
@@ -46,24 +48,24 @@ class Topic(Enum):
     """Everything that is told."""
 
     BREACH_OPENED = TopicSpec(
-        "breach.opened", "A budget crossed one of its thresholds.", "Budget {budget} crossed {threshold}", _BREACH
+        "breach.opened", "A budget crossed one of its thresholds.", "{budget} has reached {threshold}", _BREACH
     )
     BREACH_RESOLVED = TopicSpec(
         "breach.resolved",
         "A breach is over: the period ended, or the spend was corrected below the threshold.",
-        "Budget {budget} is below {threshold} again",
+        "Over: {budget} had reached {threshold}",
         (("Because", "reason"), *_BREACH),
     )
     GUARDRAIL_OPENED = TopicSpec(
         "guardrail.opened",
         "A guardrail's measure left its bound for long enough.",
-        "Guardrail {guardrail}: {measure} is {value}",
+        "{guardrail}: {measure} is {value}",
         _GUARDRAIL,
     )
     GUARDRAIL_RESOLVED = TopicSpec(
         "guardrail.resolved",
         "A guardrail's measure is back within its bound.",
-        "Guardrail {guardrail} has recovered",
+        "Over: {guardrail} was {threshold}",
         (("Because", "reason"), *_GUARDRAIL),
     )
     STATEMENT_CLOSED = TopicSpec(

@@ -36,6 +36,15 @@ class Action(Enum):
     DELETE_CHANNEL = "channel.delete"
     ROTATE_CHANNEL_SECRET = "channel.rotate_secret"  # noqa: S105 - the name of an action
     RETRY_NOTIFICATIONS = "notification.retry"
+    CREATE_BUDGET = "budget.create"
+    UPDATE_BUDGET = "budget.update"
+    DELETE_BUDGET = "budget.delete"
+    MUTE_BUDGET = "budget.mute"
+    CREATE_GUARDRAIL = "guardrail.create"
+    UPDATE_GUARDRAIL = "guardrail.update"
+    DELETE_GUARDRAIL = "guardrail.delete"
+    MUTE_GUARDRAIL = "guardrail.mute"
+    ACKNOWLEDGE_BREACH = "breach.acknowledge"
 
 
 class AuditRecord(SQLModel, table=True):

@@ -27,6 +27,15 @@ _ACTIONS = {
     Action.DELETE_CHANNEL: "A channel for notifications was deleted.",
     Action.ROTATE_CHANNEL_SECRET: "A webhook got a new signing secret.",
     Action.RETRY_NOTIFICATIONS: "Dead letters among the notifications were sent again.",
+    Action.CREATE_BUDGET: "A budget was created; the target is its id and name.",
+    Action.UPDATE_BUDGET: "A budget got new terms.",
+    Action.DELETE_BUDGET: "A budget was deleted; its breaches stay on record.",
+    Action.MUTE_BUDGET: "A budget was muted until some time, or no longer.",
+    Action.CREATE_GUARDRAIL: "A guardrail was created; the target is its id and name.",
+    Action.UPDATE_GUARDRAIL: "A guardrail got new terms.",
+    Action.DELETE_GUARDRAIL: "A guardrail was deleted; its breaches stay on record.",
+    Action.MUTE_GUARDRAIL: "A guardrail was muted until some time, or no longer.",
+    Action.ACKNOWLEDGE_BREACH: "Somebody took a breach on; the target is its id.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 

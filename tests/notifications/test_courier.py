@@ -100,8 +100,8 @@ async def test_every_kind_of_channel_is_told_the_same(post, hook, mailbox):
     (mail,) = mailbox.mails
     said = json.loads(requests["/hook/T0P-SECRET"].body)
     assert (said["type"], said["data"]) == ("breach.opened", PAYLOAD)
-    assert "Budget Search crossed 100 % of actual" in json.loads(requests["/hook/T0P-SECRET/chat"].body)["text"]
-    assert mail["Subject"] == "Budget Search crossed 100 % of actual"
+    assert "Search has reached 100 % of actual" in json.loads(requests["/hook/T0P-SECRET/chat"].body)["text"]
+    assert mail["Subject"] == "Search has reached 100 % of actual"
     assert mail["X-Recipients"] == "a@example.com, b@example.com"
     assert "Spent: 12.50 USD" in mail.get_content()
     assert "What to do: https://w/x" in mail.get_content()

@@ -31,7 +31,7 @@ BREACH = {
 
 def test_a_breach_says_what_who_and_what_to_do():
     assert message_of(Topic.BREACH_OPENED, BREACH).text == (
-        "Budget Search in production crossed 80 % of actual\n"
+        "Search in production has reached 80 % of actual\n"
         "\n"
         "Threshold: 80 % of actual\n"
         "Spent: 8,012.35 USD\n"
@@ -70,7 +70,7 @@ def test_whatever_a_payload_holds_it_is_one_line_each(payload):
 
 def test_names_cannot_mention_or_link_in_a_chat():
     message = message_of(Topic.BREACH_OPENED, BREACH | {"budget": "<!channel> & <https://x|y>"})
-    assert slack_body(message)["text"].startswith("Budget &lt;!channel&gt; &amp; &lt;https://x|y&gt; crossed")
+    assert slack_body(message)["text"].startswith("&lt;!channel&gt; &amp; &lt;https://x|y&gt; has")
 
 
 def test_names_cannot_add_headers_to_a_mail():
@@ -79,4 +79,4 @@ def test_names_cannot_add_headers_to_a_mail():
         Letter("msg_1", Topic.BREACH_OPENED, datetime.now(UTC), payload), sender="a@b.example", to=["c@d.example"]
     )
     assert mail["Bcc"] is None
-    assert mail["Subject"] == "Budget x Bcc: all@example.com crossed 80 % of actual"
+    assert mail["Subject"] == "x Bcc: all@example.com has reached 80 % of actual"

@@ -1,0 +1,109 @@
+"""The loop that evaluates: on a schedule, and soon after events arrive, in one process of the deployment at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
+
+from budgets.lease import Lease
+from budgets.live import Live
+from budgets.relay import Relay
+from budgets.round import Round
+from budgets.targets import Targets
+from core.errors import ApportionError
+
+LEASE_NAME: Final = "budgets"
+GAP_SECONDS: Final = 0.5
+"""Between one evaluation and the next lie so much, and as long as the last one took: half of the store is others'."""
+BEAT_SECONDS: Final = 1.0
+"""How often the lease is renewed, and how often those who do not hold it look for news."""
+
+_logger = logging.getLogger("apportion.budgets")
+
+
+class Evaluator:
+    """Evaluates while this process holds the lease; else it follows who does. Without targets it does nothing."""
+
+    def __init__(
+        self, targets: Targets, round_: Round, lease: Lease, live: Live, relay: Relay, *, interval_seconds: float
+    ) -> None:
+        self._targets = targets
+        self._round = round_
+        self._lease = lease
+        self._live = live
+        self._relay = relay
+        self._interval = interval_seconds
+        self._is_holder = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._thread = ThreadPoolExecutor(2, thread_name_prefix="budgets")
+
+    def wake(self) -> None:
+        """Evaluate soon: events were stored, or a target changed. From any thread, and as often as one likes."""
+        if self._loop is not None and not self._due.is_set():
+            with contextlib.suppress(RuntimeError):  # the loop has just closed
+                self._loop.call_soon_threadsafe(self._due.set)
+
+    async def start(self) -> None:
+        """Begin."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [asyncio.create_task(self._evaluate()), asyncio.create_task(self._beat())]
+
+    async def close(self) -> None:
+        """Stop, and let another process take over at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.shutdown()
+        self._loop = None
+        if self._is_holder:
+            with contextlib.suppress(ApportionError):
+                self._lease.release()
+
+    async def _evaluate(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            self._due.clear()
+            await self._guarded(self._turn)
+            took = clock() - started
+            await asyncio.sleep(max(GAP_SECONDS, took))
+            due = started + (self._interval if self._is_holder else BEAT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._due.wait()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            if self._is_holder:
+                await self._guarded(self._renew)
+
+    async def _guarded(self, work: Callable[[], None]) -> None:
+        """The work, done in a thread; what goes wrong is logged, and tried again in its time."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except ApportionError as error:
+            _logger.warning("budgets are not evaluated now: %s", error)
+        except Exception:
+            _logger.exception("budgets cannot be evaluated")
+
+    def _turn(self) -> None:
+        if not self._targets.all() and not self._live.snapshot.is_of_targets:
+            return
+        self._is_holder = self._lease.hold()
+        if self._is_holder:
+            snapshot = self._round.run(datetime.now(UTC))
+            self._live.publish(snapshot)
+            self._relay.write(snapshot)
+        elif (news := self._relay.read(self._live.snapshot, self._targets.all())) is not None:
+            self._live.publish(news)
+
+    def _renew(self) -> None:
+        self._is_holder = self._lease.hold()

@@ -1,0 +1,197 @@
+"""What a new evaluation means for the breaches on record: which open, open again, or are over. Pure.
+
+Nothing flaps. In a calendar period what is spent against a fixed amount only comes back below it by a correction. What
+can come and go by itself, a forecast, a rolling sum or a guardrail, is over only when it is clearly over: below
+RECOVERY of its threshold, or within the guardrail's own recovery bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from budgets.definition import Basis, BudgetTerms, GuardrailTerms, Threshold
+from budgets.models import Resolution
+from budgets.periods import RollingPeriod
+from budgets.status import BudgetState, BudgetStatus, GuardrailStatus, Snapshot
+from budgets.targets import Definition
+from core.money import EXACT, plain
+from core.time import Window
+
+RECOVERY: Final = Decimal("0.95")
+
+
+class Key(NamedTuple):
+    """What there is one breach of."""
+
+    target_id: int
+    member: str
+    period_start: datetime
+    threshold: str
+
+    @property
+    def rule(self) -> tuple[int, str, str]:
+        """Of this, at most one is unresolved at a time."""
+        return self.target_id, self.member, self.threshold
+
+
+class Known(NamedTuple):
+    """A breach on record."""
+
+    id: int
+    key: Key
+    period_end: datetime
+    is_resolved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A threshold that is reached. `ended`: in a period that is over already, which nothing can change any more."""
+
+    definition: Definition
+    key: Key
+    period: Window
+    observed: Decimal
+    bound: Decimal
+    status: BudgetStatus | GuardrailStatus
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Changes:
+    """What to write."""
+
+    opened: list[Finding] = field(default_factory=list)
+    reopened: list[tuple[Known, Finding]] = field(default_factory=list)
+    resolved: list[tuple[Known, Resolution]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.reopened or self.resolved)
+
+
+def guardrail_threshold(terms: GuardrailTerms) -> str:
+    """The name under which a guardrail's breaches are kept."""
+    return f"{terms.side.value}:{plain(terms.bound)}"
+
+
+def findings(
+    definitions: Mapping[int, Definition], snapshot: Snapshot, ended: Iterable[BudgetState] = ()
+) -> list[Finding]:
+    """Every threshold that is reached, in the current periods and in those just ended."""
+    found = [f for state in snapshot.budgets.values() for f in _reached(definitions[state.budget_id], state)]
+    found += [f for state in ended for f in _reached(definitions[state.budget_id], state, ended=True)]
+    found += [_broken(definitions[id_], status) for (id_, _), status in snapshot.guardrails.items() if status.is_broken]
+    return found
+
+
+def _reached(definition: Definition, state: BudgetState, *, ended: bool = False) -> Iterator[Finding]:
+    period = Window(state.period.start, state.counted.end)
+    for status in state.statuses.values():
+        for threshold in state.terms.thresholds:
+            observed = _observed(status, threshold)
+            bound = threshold.amount(status.limit)
+            if observed is not None and observed >= bound and observed > 0 and not (ended and _foresees(threshold)):
+                key = Key(definition.id, status.member or "", period.start, threshold.key)
+                yield Finding(definition, key, period, observed, bound, status, ended)
+
+
+def _observed(status: BudgetStatus, threshold: Threshold) -> Decimal | None:
+    """What the threshold is compared with; None where there is no forecast."""
+    if not _foresees(threshold):
+        return status.spent
+    return status.forecast.amount if status.forecast else None
+
+
+def _foresees(threshold: Threshold) -> bool:
+    return threshold.basis is Basis.FORECAST
+
+
+def _broken(definition: Definition, status: GuardrailStatus) -> Finding:
+    terms, value = status.terms, status.value
+    assert value is not None
+    row = status.interval.end - (status.interval.end - status.interval.start) * terms.in_a_row
+    key = Key(definition.id, status.member or "", row, guardrail_threshold(terms))
+    return Finding(definition, key, Window(row, status.interval.end), value, terms.bound, status)
+
+
+def judge(
+    found: Sequence[Finding],
+    known: Iterable[Known],
+    definitions: Mapping[int, Definition],
+    snapshot: Snapshot,
+    now: datetime,
+) -> Changes:
+    """What changes among the breaches, now that these thresholds are reached and no others."""
+    changes, by_key = Changes(), {each.key: each for each in known}
+    reached = {finding.key.rule: finding for finding in found if not finding.ended}
+    standing = set()
+    for each in by_key.values():
+        if not each.is_resolved:
+            resolution = _resolution(each, reached.get(each.key.rule), definitions, snapshot, now)
+            if resolution:
+                changes.resolved.append((each, resolution))
+            else:
+                standing.add(each.key.rule)
+    for finding in found:
+        earlier = by_key.get(finding.key)
+        if earlier is None and (finding.ended or finding.key.rule not in standing):
+            changes.opened.append(finding)
+        elif earlier and earlier.is_resolved and not finding.ended and finding.key.rule not in standing:
+            changes.reopened.append((earlier, finding))
+    return changes
+
+
+def _resolution(
+    known: Known,
+    finding: Finding | None,
+    definitions: Mapping[int, Definition],
+    snapshot: Snapshot,
+    now: datetime,
+) -> Resolution | None:
+    """Why the breach is over; None while it is not."""
+    definition = definitions.get(known.key.target_id)
+    if definition is None:
+        return Resolution.WITHDRAWN
+    if isinstance(definition.terms, GuardrailTerms):
+        return _guardrail_resolution(known, finding, definition.terms, snapshot)
+    return _budget_resolution(known, finding, definition.terms, snapshot, now)
+
+
+def _guardrail_resolution(
+    known: Known, finding: Finding | None, terms: GuardrailTerms, snapshot: Snapshot
+) -> Resolution | None:
+    if known.key.threshold != guardrail_threshold(terms):
+        return Resolution.WITHDRAWN
+    status = snapshot.guardrails.get((known.key.target_id, known.key.member or None))
+    is_over = finding is None and (status is None or status.has_recovered)
+    return Resolution.RECOVERED if is_over else None
+
+
+def _budget_resolution(
+    known: Known, finding: Finding | None, terms: BudgetTerms, snapshot: Snapshot, now: datetime
+) -> Resolution | None:
+    threshold = next((t for t in terms.thresholds if t.key == known.key.threshold), None)
+    state, rolls = snapshot.budgets.get(known.key.target_id), isinstance(terms.period, RollingPeriod)
+    if threshold is None or (state and known.key.member in state.unwatched):
+        return Resolution.WITHDRAWN
+    if not rolls and known.period_end <= now:
+        return Resolution.PERIOD_OVER
+    if state is None or (not rolls and state.period.start != known.key.period_start):
+        return Resolution.WITHDRAWN
+    if finding is not None or not _is_clear(known, threshold, state, rolls=rolls):
+        return None
+    return Resolution.RECOVERED if rolls or _foresees(threshold) else Resolution.CORRECTED
+
+
+def _is_clear(known: Known, threshold: Threshold, state: BudgetState, *, rolls: bool) -> bool:
+    """Whether what is compared with the threshold is far enough below it, which it does not reach."""
+    status = state.statuses.get(known.key.member or None)
+    observed = _observed(status, threshold) if status else Decimal(0)
+    if status is None or not (rolls or _foresees(threshold)):
+        return True
+    return observed is not None and (
+        not observed or observed < EXACT.multiply(threshold.amount(status.limit), RECOVERY)
+    )

@@ -1,0 +1,103 @@
+"""One evaluation of all budgets and guardrails: ask the store, judge, and put on record what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from attribution.slices import Group, Grouping, SliceQuery
+from budgets import breaches
+from budgets.breaches import Telling
+from budgets.contributors import contribution, top
+from budgets.evaluation import Habits, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.guarding import guard, watches
+from budgets.judging import Changes, Known, findings, judge
+from budgets.lease import Lease
+from budgets.notices import Tell
+from budgets.spending import Plan
+from budgets.status import Snapshot
+from budgets.targets import Definition, Targets
+from core.database import Database
+
+Ask = Callable[[SliceQuery], Mapping[Grouping, list[Group]]]
+"""The store's answer to a query."""
+
+HABITS_AGE: Final = timedelta(minutes=10)
+"""How old what was learned of the last weeks may be: complete days change little."""
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What the last weeks have shown, for which targets and when."""
+
+    habits: Habits = field(default_factory=dict)
+    of: object = None
+    until: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Round:
+    """One evaluation of everything. The caller sees to it that there is one at a time."""
+
+    def __init__(
+        self, ask: Ask, database: Database, targets: Targets, lease: Lease, *, tell: Tell | None, currency: str
+    ) -> None:
+        self._ask = ask
+        self._database = database
+        self._targets = targets
+        self._lease = lease
+        self._tell = tell
+        self._currency = currency
+        self._learned = _Learned()
+        self._known: list[Known] | None = None
+        self._known_in = 0
+
+    def run(self, now: datetime) -> Snapshot:
+        """How everything stands at `now`, once the breaches on record agree with it.
+
+        Raises LeaseLost, StoreUnavailable or DatabaseUnavailable, and then nothing was written.
+        """
+        definitions = self._targets.all()
+        terms, ended, watched = (
+            current_terms(definitions, now),
+            ended_terms(definitions, now),
+            watches(definitions, now),
+        )
+        habits = self._habits(definitions, now)
+        plan = Plan([*slices(terms), *slices(ended), *(watch.slice for watch in watched)])
+        spending = plan.answer(self._ask)
+        snapshot = Snapshot(now, evaluate(terms, spending, habits, now), guard(watched, spending, now))
+        by_id = {definition.id: definition for definition in definitions}
+        found = findings(by_id, snapshot, evaluate(ended, spending, {}, now).values())
+        known = self._breaches(now)
+        changes = judge(found, known, by_id, snapshot, now)
+        if changes:
+            self._write(changes, by_id, now)
+        return snapshot
+
+    def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
+        if self._learned.of is not definitions or now >= self._learned.until:
+            asked = history_slices(current_terms(definitions, now), now)
+            spending = Plan([daily for _, daily in asked]).answer(self._ask)
+            self._learned = _Learned(learn(asked, spending, now), definitions, now + HABITS_AGE)
+        return self._learned.habits
+
+    def _breaches(self, now: datetime) -> list[Known]:
+        """What is on record: read once for as long as this process alone may change it."""
+        if self._known is None or self._known_in != self._lease.term:
+            self._known_in = self._lease.term
+            with self._database.session() as session:
+                self._known = breaches.known(session, now)
+        return self._known
+
+    def _write(self, changes: Changes, definitions: Mapping[int, Definition], now: datetime) -> None:
+        """All changes in one transaction, which only the holder of the lease can commit."""
+        new = [*changes.opened, *(finding for _, finding in changes.reopened)]
+        driven = Plan([contribution(finding) for finding in new]).answer(self._ask)
+        self._known = None
+        with self._database.session() as session:
+            self._lease.confirm(session)
+            telling = Telling(self._tell, self._currency, now)
+            breaches.write(session, changes, definitions, lambda finding: top(finding, driven), telling)
+            session.commit()

@@ -1,0 +1,209 @@
+"""What slices have spent: few statements for any number of budgets, and each budget's sum out of their groups.
+
+Budgets that look at the same window and whose filters differ only in the values of equalities share one statement; it
+groups by the attributes of those equalities, and by `each`. Pure: a plan is made, the store is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from itertools import product
+from math import prod
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from attribution.measures import Measure
+from attribution.query import MAX_FILTER_BYTES, UTC, Attribute, Filter, Tag, conditions
+from attribution.slices import Bucket, Group, Grouping, SliceQuery
+from budgets.shape import Shape, order_of, shape_of
+from core.money import EXACT
+from core.time import Granularity, Window
+from tenants.scope import Scope
+
+_ALWAYS: Final = (Measure.UNPRICED_OPERATIONS, Measure.OPERATIONS)
+_MAX_WANTED: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What one target asks: the sum of a measure over a window, a filter, and each member or all together."""
+
+    window: Window
+    where: Filter
+    measure: Measure
+    each: Attribute | None = None
+    zone: ZoneInfo = UTC
+    bucket: Granularity | timedelta | None = None
+
+
+class Sum(NamedTuple):
+    """An amount, and how many operations it leaves out because nobody knows their cost."""
+
+    amount: Decimal
+    unpriced: int
+
+
+NOTHING: Final = Sum(Decimal(0), 0)
+
+Key = tuple[Window, ZoneInfo, Filter, Granularity | timedelta | None]
+"""What slices must share to be answered by one statement."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One statement in the making."""
+
+    wanted: dict[Grouping, dict[Attribute, set[Any]]] = field(default_factory=dict)
+    open: defaultdict[Grouping, set[Attribute]] = field(default_factory=lambda: defaultdict(set))
+    measures: dict[Measure, None] = field(default_factory=dict)
+
+
+class Plan:
+    """The statements that answer for all of the slices, and where each slice finds its answer."""
+
+    def __init__(self, slices: Iterable[Slice]) -> None:
+        self._shapes: dict[tuple[Filter, bool], Shape] = {}
+        self._asked: defaultdict[Key, _Asked] = defaultdict(_Asked)
+        for each in slices:
+            self._add(each)
+        self.queries: dict[Key, SliceQuery] = {key: _query(key, asked) for key, asked in self._asked.items()}
+
+    def _add(self, asked: Slice) -> None:
+        shape, statement = self.shape(asked), self._asked[self.key(asked)]
+        grouping = _grouping(shape, asked.each)
+        wanted = statement.wanted.setdefault(grouping, {attribute: set() for attribute in grouping})
+        for attribute in grouping:
+            if attribute in shape.equal:
+                wanted[attribute] |= shape.equal[attribute]
+            else:
+                statement.open[grouping].add(attribute)
+        statement.measures |= {asked.measure: None}
+
+    def shape(self, asked: Slice) -> Shape:
+        """The shape of the slice's filter, worked out once."""
+        name = (asked.where, asked.measure.spec.additive)
+        if name not in self._shapes:
+            self._shapes[name] = shape_of(asked.where, adds_up=asked.measure.spec.additive)
+        return self._shapes[name]
+
+    def key(self, asked: Slice) -> Key:
+        """The statement that answers the slice. The zone matters only to what reads the clock."""
+        reads_clock = asked.bucket is not None or any(_is_local(c.attribute) for c in conditions(asked.where))
+        return asked.window, asked.zone if reads_clock else UTC, self.shape(asked).rest, asked.bucket
+
+    def answer(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
+        """What the store says to every statement of the plan, one after the other."""
+        return Spending(self, {key: ask(query) for key, query in self.queries.items()})
+
+
+class Spending:
+    """The groups of all statements, and the sums of slices over them."""
+
+    def __init__(self, plan: Plan, groups: Mapping[Key, Mapping[Grouping, list[Group]]]) -> None:
+        self._plan = plan
+        self._groups = groups
+        self._indexes: dict[tuple[Key, Grouping, Attribute | None], dict[Any, list[tuple[str | None, Group]]]] = {}
+
+    def of(self, asked: Slice) -> dict[str | None, Sum]:
+        """The slice's sum under None; with `each`, the sum of each member that has events."""
+        sums: dict[str | None, Sum] = {} if asked.each else {None: NOTHING}
+        for member, _, values in self._members(asked):
+            sums[member] = _add(sums.get(member, NOTHING), values)
+        return sums
+
+    def by_bucket(self, asked: Slice) -> dict[tuple[str | None, Bucket], Sum]:
+        """The same for each bucket that has events."""
+        sums: dict[tuple[str | None, Bucket], Sum] = {}
+        for member, group, values in self._members(asked):
+            sums[member, group.bucket] = _add(sums.get((member, group.bucket), NOTHING), values)
+        return sums
+
+    def _members(self, asked: Slice) -> Iterator[tuple[str | None, Group, tuple[Any, int]]]:
+        measures = self._plan.queries[self._plan.key(asked)].measures
+        value, unpriced = measures.index(asked.measure), measures.index(Measure.UNPRICED_OPERATIONS)
+        for member, group in self.groups(asked):
+            yield member, group, (group.values[value], group.values[unpriced])
+
+    def values(self, asked: Slice) -> Iterator[tuple[str | None, Bucket, Any, int]]:
+        """By member and bucket, a measure that does not add up, and how many operations it is of."""
+        measures = self._plan.queries[self._plan.key(asked)].measures
+        value, operations = measures.index(asked.measure), measures.index(Measure.OPERATIONS)
+        for member, group in self.groups(asked):
+            yield member, group.bucket, group.values[value], group.values[operations]
+
+    def groups(self, asked: Slice) -> Iterator[tuple[str | None, Group]]:
+        """Every group inside the slice, with its member. Events that do not say whose they are are no member's."""
+        shape = self._plan.shape(asked)
+        index = self._index(asked, shape)
+        allowed = shape.equal.get(asked.each) if asked.each else None
+        others = [shape.equal[a] for a in _grouping(shape, asked.each) if a != asked.each]
+        for key in _matching(others, index):
+            for member, group in index.get(key, ()):
+                if (member is None or member) and (allowed is None or member in allowed):
+                    yield member, group
+
+    def _index(self, asked: Slice, shape: Shape) -> dict[Any, list[tuple[str | None, Group]]]:
+        """The groups of the slice's grouping by all of their key but the member."""
+        key, grouping = self._plan.key(asked), _grouping(shape, asked.each)
+        name = (key, grouping, asked.each)
+        if name not in self._indexes:
+            self._indexes[name] = _indexed(self._groups[key][grouping], grouping, asked.each)
+        return self._indexes[name]
+
+
+def _indexed(
+    groups: Sequence[Group], grouping: Grouping, each: Attribute | None
+) -> dict[Any, list[tuple[str | None, Group]]]:
+    index: defaultdict[Any, list[tuple[str | None, Group]]] = defaultdict(list)
+    place = grouping.index(each) if each else None
+    for group in groups:
+        if place is None:
+            index[group.key].append((None, group))
+        else:
+            index[group.key[:place] + group.key[place + 1 :]].append((group.key[place], group))
+    return index
+
+
+def _matching(listed: Sequence[frozenset[Any]], index: Mapping[Any, object]) -> Iterable[tuple[Any, ...]]:
+    """The keys made of listed values; whichever is shorter is gone through, the combinations or the index."""
+    if prod(len(values) for values in listed) <= len(index):
+        return product(*listed)
+    return [key for key in index if all(part in values for part, values in zip(key, listed, strict=True))]
+
+
+def _grouping(shape: Shape, each: Attribute | None) -> Grouping:
+    return tuple(sorted({*shape.equal, *((each,) if each else ())}, key=order_of))
+
+
+def _is_local(attribute: Attribute) -> bool:
+    return not isinstance(attribute, Tag) and "{local}" in attribute.spec.sql
+
+
+def _query(key: Key, asked: _Asked) -> SliceQuery:
+    window, zone, rest, bucket = key
+    closed = {g: {a: frozenset(v) for a, v in w.items() if a not in asked.open[g]} for g, w in asked.wanted.items()}
+    return SliceQuery(
+        scope=Scope(),
+        window=window,
+        groupings=tuple(asked.wanted),
+        measures=tuple(dict.fromkeys((*asked.measures, *_ALWAYS))),
+        timezone=zone,
+        where=rest,
+        bucket=bucket,
+        wanted=closed if _is_short(closed) else None,
+    )
+
+
+def _is_short(wanted: Mapping[Grouping, Mapping[Attribute, frozenset[Any]]]) -> bool:
+    """Whether the values can travel with the statement; if not, all groups come back and are sifted here."""
+    values = [value for each in wanted.values() for listed in each.values() for value in listed]
+    return len(values) <= _MAX_WANTED and sum(len(str(value).encode()) + 3 for value in values) <= MAX_FILTER_BYTES
+
+
+def _add(total: Sum, values: tuple[Any, int]) -> Sum:
+    amount, unpriced = values
+    return Sum(EXACT.add(total.amount, Decimal(amount or 0)), total.unpriced + unpriced)
