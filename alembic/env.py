@@ -3,13 +3,15 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import finance.statements.models
+import budgets.models
 import finance.allocation_rules
 import finance.bills.stored
 import finance.bookings
-import budgets.models
+import finance.statements.models
 import ingest.rejected
 import ingest.repricings
+import notifications.channels
+import notifications.outbox
 import pricing.models
 import tenants.audit
 import tenants.erasures

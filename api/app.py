@@ -17,8 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from api.auth import authenticate
-from api.catching_up import catching_up
 from api.bills import bill_door
+from api.catching_up import catching_up
 from api.doors import Doors
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
@@ -88,6 +88,7 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
         await services.read(services.tier_mirror.follow)
         keeping = asyncio.create_task(services.tier_mirror.keep())
         await services.evaluator.start()
+        await services.start()
         try:
             async with catching_up(services), doors.grpc:
                 yield

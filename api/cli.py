@@ -13,6 +13,7 @@ import typer
 from api.commands.allocations import allocations
 from api.commands.bills import bills
 from api.commands.budgets import budgets
+from api.commands.channels import channels
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
@@ -36,6 +37,7 @@ app.add_typer(prices, name="prices")
 app.add_typer(statements, name="statements")
 app.add_typer(allocations, name="allocations")
 app.add_typer(bills, name="bills")
+app.add_typer(channels, name="channels")
 app.command("erase-user")(erase_user)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="APPORTION_HOST")]

@@ -7,29 +7,29 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from sqlmodel import Session
+
 from attribution.failures import StoreUnavailable
+from attribution.measures import Measure
 from attribution.store import Store
 from budgets.breaches import Breaches
 from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
+from budgets.notices import Notice
 from budgets.relay import Relay
 from budgets.round import Round
 from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from core.time import parse_timezone
-from finance.statements.charges import NoTierCharges
-from finance.statements.closing import Closer
-from finance.statements.drafting import Drafting
-from attribution.measures import Measure
-from attribution.store import Store
-from core.database import Database
-from core.settings import Settings
-from finance.tier_mirror import TierMirror
 from finance.allocation_rules import AllocationRules
 from finance.allocations import Allocator
 from finance.bills.importing import BillImporter
+from finance.statements.charges import NoTierCharges
+from finance.statements.closing import Closer
+from finance.statements.drafting import Drafting
+from finance.tier_mirror import TierMirror
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -39,10 +39,16 @@ from ingest.repricing import Repricer
 from ingest.repricings import Ledger
 from ingest.spool import Spool
 from ingest.writer import Writer
+from notifications.channels import Channels
+from notifications.courier import Courier
+from notifications.outbox import Outbox, enqueue
+from notifications.senders import Senders
+from notifications.topics import BY_NAME
 from pricing.book import PriceBook
 from tenants.directory import Tenants
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
+from tenants.scope import Scope
 from tenants.tiers import Tiers
 
 P = ParamSpec("P")
@@ -86,24 +92,34 @@ class Services:
         self.allocation_rules = AllocationRules(self.database)
         self.allocator = Allocator(self.store, self.database)
         self.bills = BillImporter(self.store, self.database, settings.currency)
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected)
         self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
         lease = Lease(self.database, LEASE_NAME)
         self.evaluator = Evaluator(
             self.targets,
-            Round(self.store.slices, self.database, self.targets, lease, tell=None, currency=settings.currency),
+            Round(self.store.slices, self.database, self.targets, lease, tell=_tell, currency=settings.currency),
             lease,
             self.live,
             Relay(self.database),
             interval_seconds=settings.budget_interval_seconds,
         )
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self.evaluator.wake)
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=lambda _: self.evaluator.wake())
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
         zone = parse_timezone(settings.billing_timezone)
         drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting)
+        self.channels = Channels(self.database)
+        self.outbox = Outbox(self.database)
+        self.senders = Senders(smtp_url=settings.smtp_url, mail_sender=settings.mail_sender)
+        self.courier = Courier(
+            self.outbox,
+            self.channels,
+            self.senders,
+            max_attempts=settings.notification_attempts,
+            first_pause_seconds=settings.notification_pause_seconds,
+            kept_days=settings.notifications_kept_days,
+        )
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -129,10 +145,18 @@ class Services:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
+    async def start(self) -> None:
+        """Begin what goes on by itself: storing what was spooled, telling what is due, evaluating budgets."""
+        await self.pipeline.start()
+        await self.courier.start()
+        await self.evaluator.start()
+
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         await self.pipeline.close()
         await self.evaluator.close()
+        await self.courier.close()
+        await self.senders.close()
         self.release()
 
     def release(self) -> None:
@@ -142,3 +166,14 @@ class Services:
         self.erased.close()
         self.store.close()
         self.database.close()
+
+
+def _tell(session: Session, notice: Notice) -> None:
+    enqueue(
+        session,
+        BY_NAME[notice.topic],
+        notice.payload,
+        channels=notice.channels,
+        dedupe_key=notice.dedupe_key,
+        scope=Scope(team=notice.team or None),
+    )

@@ -131,6 +131,25 @@ class Settings(BaseSettings):
     )
     introspection: bool = Field(default=True, description="Whether GraphQL introspection and suggestions are on.")
     graphiql: bool = Field(default=True, description="Whether `/graphql` shows GraphiQL to a browser.")
+    smtp_url: str = Field(
+        default="",
+        description="Where mail is handed in: `smtp://user:password@host:587` (STARTTLS, required), "
+        "`smtps://user:password@host:465` (TLS) or `smtp+plain://host:25` (no encryption). Empty: no mail.",
+    )
+    mail_sender: str = Field(default="apportion@localhost", description="The From address of mail.")
+    notification_attempts: int = Field(
+        default=15,
+        ge=1,
+        le=100,
+        description="Failures after which a notification is a dead letter. With pauses that treble from "
+        "`APPORTION_NOTIFICATION_PAUSE_SECONDS` to an hour, 15 take about eight hours.",
+    )
+    notification_pause_seconds: float = Field(
+        default=1, gt=0, le=3600, description="Pause after a notification's first failure."
+    )
+    notifications_kept_days: int = Field(
+        default=30, ge=1, description="Days that notifications are kept once they were delivered or given up."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What to log.")
 
     @property

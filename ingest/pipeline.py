@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from attribution.event import EventRow
 from core.errors import Unavailable
 from core.settings import Settings
 from ingest.counters import Counters
@@ -23,7 +24,7 @@ FEW_ITEMS: Final = 20
 
 
 class Pipeline:
-    """Prepares and stores events, and calls `on_stored` when some are durable. One per process."""
+    """Prepares and stores events, and calls `on_stored` with rows that have just been. One per process."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class Pipeline:
         writer: Writer,
         rejected: RejectedEvents,
         *,
-        on_stored: Callable[[], None] = lambda: None,
+        on_stored: Callable[[Sequence[EventRow]], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
         self._preparation = Preparation(settings, rater)
@@ -62,8 +63,8 @@ class Pipeline:
             raise
         if durable is Durable.SPOOLED:
             prepared.receipt.move_to_spooled()
-        if prepared.rows:
-            self._on_stored()
+        elif prepared.rows:
+            self._on_stored(prepared.rows)
         self._preparation.remember(prepared)
         self.counters.add(door.source, prepared.receipt)
         if door.keeps_refused and prepared.refused:

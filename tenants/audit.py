@@ -44,6 +44,10 @@ class Action(Enum):
     RUN_ALLOCATION = "allocation.run"
     IMPORT_BILL = "bill.import"
     TRUE_UP = "bill.true_up"
+    CREATE_CHANNEL = "channel.create"
+    DELETE_CHANNEL = "channel.delete"
+    ROTATE_CHANNEL_SECRET = "channel.rotate_secret"  # noqa: S105 - the name of an action
+    RETRY_NOTIFICATIONS = "notification.retry"
     CREATE_BUDGET = "budget.create"
     UPDATE_BUDGET = "budget.update"
     DELETE_BUDGET = "budget.delete"

@@ -8,19 +8,21 @@ from typing import Any, Final
 
 import strawberry
 
-from api.graphql import audit, costs, erasure, operations, prices, rejected, repricing, statements, status
 from api.graphql import (
     audit,
     breaches,
     budgets,
+    channels,
     costs,
     dry_run,
     erasure,
     guardrails,
+    notifications,
     operations,
     prices,
     rejected,
     repricing,
+    statements,
     status,
 )
 from api.graphql.engine import GuardedSchema, build_schema
@@ -56,6 +58,8 @@ class Query:
     guardrails = _field(guardrails.guardrails)
     budget_dry_run = _field(dry_run.budget_dry_run)
     breaches = _field(breaches.breaches)
+    channels = _field(channels.channels)
+    notifications = _field(notifications.notifications)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -77,6 +81,11 @@ class Mutation:
     delete_guardrail = _field(guardrails.delete_guardrail)
     mute_guardrail = _field(guardrails.mute_guardrail)
     acknowledge_breach = _field(breaches.acknowledge_breach)
+    create_channel = _field(channels.create_channel)
+    rotate_channel_secret = _field(channels.rotate_channel_secret)
+    delete_channel = _field(channels.delete_channel)
+    test_channel = _field(channels.test_channel)
+    retry_notifications = _field(notifications.retry_notifications)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

@@ -74,6 +74,8 @@ CALLS = {
     "statements": ["statements", 'statements(tenant: "SECRET-place")'],
     "statement": ["statement(number: 1)"],
     "statementPreview": ['statementPreview(tenant: "mine")'],
+    "channels": ["channels"],
+    "notifications": ["notifications", "notifications(state: DEAD)"],
 }
 
 

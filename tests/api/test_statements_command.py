@@ -39,5 +39,7 @@ def test_a_month_is_shown_closed_and_left_alone(
         assert "│ 2      │ 1        │ a" in rest.stdout
         assert "1 were closed before" in rest.stderr
         with running_api(url, tmp_path) as api:
-            log = [(r.actor, r.target) for r in records(api.services.database, first=9) if r.action == "statement.close"]
+            log = [
+                (r.actor, r.target) for r in records(api.services.database, first=9) if r.action == "statement.close"
+            ]
     assert log == [("command line", "statement 2"), ("command line", "statement 1")]
