@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from api.auth import authenticate
+from api.auth import authenticate, guarded
 from api.bills import bill_door
 from api.catching_up import catching_up
 from api.doors import Doors
@@ -26,10 +26,12 @@ from api.graphql.schema import make_schema
 from api.graphql.transport import ANY_METHOD, GraphQLApp
 from api.health import Health
 from api.problems import conceal, explain, refuse
+from api.revenue import RevenueDoor
 from api.services import Services
 from api.statements import Statements
 from core.errors import ApportionError
 from ingest.exports import HEADERS
+from tenants.principal import Permission
 
 
 def make_app(services: Services) -> Starlette:
@@ -46,6 +48,7 @@ def make_app(services: Services) -> Starlette:
             *doors.routes(),
             *Statements(services).routes(),
             Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
+            Route("/v1/revenue", guarded(RevenueDoor(services).post, services, Permission.FINANCE), methods=["POST"]),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),

@@ -26,6 +26,8 @@ from core.time import parse_timezone
 from finance.allocation_rules import AllocationRules
 from finance.allocations import Allocator
 from finance.bills.importing import BillImporter
+from finance.profit.books import Bookkeeping
+from finance.revenue.actual import Actuals
 from finance.statements.charges import NoTierCharges
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
@@ -76,6 +78,8 @@ class Services:
         self.tenants = Tenants(self.database)
         additive = {measure.spec.name for measure in Measure if measure.spec.additive}
         self.tiers = Tiers(self.database, settings.currency, additive)
+        self.actuals = Actuals(self.database, settings.currency)
+        self.bookkeeping = Bookkeeping(self.tenants, self.tiers, self.actuals)
         self.tier_mirror = TierMirror(self.database, self.tenants, self.store)
         spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
         writer = Writer(

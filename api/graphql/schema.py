@@ -20,10 +20,15 @@ from api.graphql import (
     notifications,
     operations,
     prices,
+    profitability,
     rejected,
     repricing,
+    revenue,
+    simulation,
     statements,
     status,
+    tenants,
+    tiers,
 )
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
@@ -60,6 +65,12 @@ class Query:
     breaches = _field(breaches.breaches)
     channels = _field(channels.channels)
     notifications = _field(notifications.notifications)
+    tenants = _field(tenants.tenants)
+    tiers = _field(tiers.tiers)
+    actual_revenue = _field(revenue.actual_revenue)
+    profitability = _field(profitability.profitability_of)
+    tier_simulation = _field(simulation.tier_simulation)
+    tier_suggestion = _field(simulation.tier_suggestion)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -86,6 +97,11 @@ class Mutation:
     delete_channel = _field(channels.delete_channel)
     test_channel = _field(channels.test_channel)
     retry_notifications = _field(notifications.retry_notifications)
+    save_tenant = _field(tenants.save_tenant)
+    assign_tier = _field(tenants.assign_tier)
+    create_tier = _field(tiers.create_tier)
+    update_tier = _field(tiers.update_tier)
+    set_tier_terms = _field(tiers.set_tier_terms)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:
