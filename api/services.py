@@ -26,11 +26,11 @@ from core.time import parse_timezone
 from finance.allocation_rules import AllocationRules
 from finance.allocations import Allocator
 from finance.bills.importing import BillImporter
-from finance.profit.books import Bookkeeping
 from finance.revenue.actual import Actuals
-from finance.statements.charges import NoTierCharges
+from finance.revenue.books import Bookkeeping
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
+from finance.statements.tier_charges import RevenueCharges
 from finance.tier_mirror import TierMirror
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
@@ -111,7 +111,8 @@ class Services:
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
         zone = parse_timezone(settings.billing_timezone)
-        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
+        charges = RevenueCharges(self.store.report, self.bookkeeping)
+        drafting = Drafting(self.store, charges, zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.demo.events import generate
 from api.demo.services import NEGOTIATED_PRICES
+from api.demo.tiers import agree
 from api.services import Services
 from core.errors import ApportionError
 from ingest.door import EVENTS
@@ -82,6 +83,7 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
         return plan
     console.print(f"Loading {plan.events:,} events; this takes about a minute for 300,000.")
     _agree_prices(services, plan)
+    agree(services, events=plan.events, end=plan.end)
     asyncio.run(_load(services, plan))
     plan.done = True
     file.write(plan)
@@ -140,6 +142,12 @@ _QUERIES = {
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: FEATURE}]) {
     nodes { feature effectiveCost costShare wastedShare requests costPerRequest }
     totals { effectiveCost unpricedOperations }
+  }
+}""",
+    "Which pricing tier loses money, and how many of its tenants do?": """{
+  profitability(timeRange: {preset: LAST_MONTH}, by: TIER) {
+    nodes { tier economics { revenue { total source } cost grossMargin grossMarginPercent }
+            tenantsBelow { tenants known } }
   }
 }""",
     "Which users cost most, and whose are they?": """{

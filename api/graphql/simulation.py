@@ -15,10 +15,10 @@ from api.graphql.scalars import BigInt
 from api.graphql.terms import TierTermsInput
 from attribution.measures import Measure
 from core.time import parse_timezone
-from finance.profit.books import Books
 from finance.profit.question import Question
 from finance.profit.simulation import Simulated, Simulation, simulate
 from finance.profit.suggestion import Suggestion, suggest
+from finance.revenue.books import Books
 from tenants.principal import Permission
 from tenants.terms import TierTerms
 

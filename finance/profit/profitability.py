@@ -12,11 +12,11 @@ from decimal import Decimal
 from fractions import Fraction
 
 from core.time import Window
-from finance.profit.books import Books
 from finance.profit.costs import Cell, Cells, Member, read_cells, read_tenants, read_users
 from finance.profit.economics import Economics
 from finance.profit.question import By, Question
 from finance.revenue.amounts import Revenue
+from finance.revenue.books import Books
 from finance.revenue.earnings import Earned, charge, earnings
 from finance.revenue.metering import Report
 

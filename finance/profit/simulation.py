@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from finance.profit.books import Books
 from finance.profit.costs import Cell, read_tenants
 from finance.profit.economics import Economics
 from finance.profit.profitability import sum_of
 from finance.profit.question import Question
 from finance.revenue.amounts import Revenue
+from finance.revenue.books import Books
 from finance.revenue.contracts import Definition
 from finance.revenue.earnings import Charged, charge
 from finance.revenue.metering import Report

@@ -15,10 +15,10 @@ from math import ceil
 
 from core.errors import InvalidInput
 from core.money import EXACT, GRAIN
-from finance.profit.books import Books
 from finance.profit.costs import read_tenants
 from finance.profit.question import Question
 from finance.profit.simulation import charge_tier, definition_of
+from finance.revenue.books import Books
 from finance.revenue.earnings import Charged
 from finance.revenue.lines import Line, LineKind
 from finance.revenue.metering import Report

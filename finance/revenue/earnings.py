@@ -70,16 +70,16 @@ def earnings(
 def _modelled(charged: Charged, actuals: Sequence[ActualRevenue], buckets: Sequence[Window]) -> Earned | None:
     """What of the charge falls on days that no actual revenue covers."""
     stretch = charged.stretch
-    uncovered = Fraction(1) - _covered(stretch, actuals)
-    if not uncovered:
+    part = uncovered(stretch, actuals)
+    if not part:
         return None
     bucket = next(each for each in buckets if each.start <= stretch.window.start < each.end)
-    revenue = Revenue.of_lines(charged.lines, uncovered)
+    revenue = Revenue.of_lines(charged.lines, part)
     return Earned(stretch.contract.tenant_id, stretch.contract.tier, bucket, revenue)
 
 
-def _covered(stretch: Stretch, actuals: Sequence[ActualRevenue]) -> Fraction:
-    """The part of the stretch's days that some actual revenue is for."""
+def uncovered(stretch: Stretch, actuals: Sequence[ActualRevenue]) -> Fraction:
+    """The part of the stretch's days that no actual revenue of its tenant is for."""
     windows = (actual.window for actual in actuals)
     parts = sorted(
         ((part.start, part.end) for each in windows if (part := overlap(stretch.window, each.start, each.end))),
@@ -88,7 +88,7 @@ def _covered(stretch: Stretch, actuals: Sequence[ActualRevenue]) -> Fraction:
     for start, end in parts:
         days += max(0, days_between(max(start, reached), max(end, reached), stretch.zone))
         reached = max(reached, end)
-    return Fraction(days, stretch.share.days) if stretch.share.days else Fraction(bool(parts))
+    return 1 - (Fraction(days, stretch.share.days) if stretch.share.days else Fraction(bool(parts)))
 
 
 def _paid(actual: ActualRevenue, contracts: Sequence[Contract], buckets: Sequence[Window]) -> Iterator[Earned]:

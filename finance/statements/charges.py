@@ -23,18 +23,6 @@ class TierCharges(Protocol):
         ...
 
 
-class NoTierCharges:
-    """A deployment without pricing tiers."""
-
-    def tenants(self, window: Window) -> Iterable[str]:  # noqa: ARG002
-        """None."""
-        return ()
-
-    def lines(self, tenant_id: str, window: Window) -> Sequence[TierChargeLine]:  # noqa: ARG002
-        """None."""
-        return ()
-
-
 class Announce(Protocol):
     """Puts a message out in the caller's transaction, so that it is sent exactly when the change is kept."""
 
