@@ -26,5 +26,13 @@ class Context:
         self.principal.require(permission)
         return self.principal.scope
 
+    def revenue_scope(self) -> Scope | None:
+        """Whose revenue the caller may see; None where it is of a team or an environment, which have none of their own.
+
+        Raises NotAllowed.
+        """
+        scope = self.scope(Permission.FINANCE)
+        return scope if scope.team is None and scope.environment is None else None
+
 
 Information: TypeAlias = Info[Context, None]

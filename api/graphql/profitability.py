@@ -33,7 +33,6 @@ from finance.profit.costs import Member
 from finance.profit.economics import Economics as Values
 from finance.profit.profitability import Profitability, Row, profitability
 from finance.profit.question import AllocateBy, By, Question
-from tenants.principal import Permission
 
 MAX_PAGE: Final = 10_000
 
@@ -211,13 +210,17 @@ async def profitability_of(
     """Who makes money: revenue, all-in cost and margin by tenant, tier, feature or user segment.
 
     Revenue is actual where some was entered for those days, else modelled from the tier's terms. Features and user
-    segments get each tier's revenue in proportion to their part of what `allocateBy` says of that tier.
+    segments get each tier's revenue in proportion to their part of what `allocateBy` says of that tier. Null for keys
+    scoped to a team or an environment: revenue is a whole tenant's.
     """
     context, zone = info.context, parse_timezone(timezone)
+    scope = context.revenue_scope()
+    if scope is None:
+        return None
     _check_percent("powerPercent", power_percent)
     tenants, tiers = (where.tenants, where.tiers) if where else (None, None)
     asked = Question(
-        context.scope(Permission.FINANCE),
+        scope,
         time_range.window(context.now, zone),
         zone,
         by,

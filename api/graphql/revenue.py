@@ -13,9 +13,7 @@ from api.graphql.inputs import TimeRange
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
 from core.time import parse_timezone
-from finance.profit.question import RevenueIsTheTenants
 from finance.revenue.actual import ActualRevenue as Row
-from tenants.principal import Permission
 
 MAX_PAGE: Final = 1_000
 
@@ -70,11 +68,14 @@ async def actual_revenue(
     first: Annotated[int, strawberry.argument(description="Items per page.")] = 100,
     after: Annotated[str | None, strawberry.argument(description="endCursor of the previous page.")] = None,
 ) -> ActualRevenueConnection | None:
-    """The actual revenue that was entered, for checking. Enter it with `POST /v1/revenue`."""
+    """The actual revenue that was entered, for checking. Enter it with `POST /v1/revenue`.
+
+    Null for keys scoped to a team or an environment.
+    """
     context, zone = info.context, parse_timezone(timezone)
-    scope = context.scope(Permission.FINANCE)
-    if scope.team is not None or scope.environment is not None:
-        raise RevenueIsTheTenants
+    scope = context.revenue_scope()
+    if scope is None:
+        return None
     question = fingerprint("actualRevenue", time_range, zone.key, tenant)
     size = check_page_size(first, MAX_PAGE)
     offset = decode_cursor(after, question, int)[0] if after is not None else 0

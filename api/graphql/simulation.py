@@ -19,8 +19,8 @@ from finance.profit.question import Question
 from finance.profit.simulation import Simulated, Simulation, simulate
 from finance.profit.suggestion import Suggestion, suggest
 from finance.revenue.books import Books
-from tenants.principal import Permission
-from tenants.terms import TierTerms
+from tenants.scope import Scope
+from tenants.terms import Meter, TierOverrides, TierTerms
 
 MAX_PAGE: Final = 10_000
 _BY_NAME = {measure.spec.name: measure for measure in Measure}
@@ -74,11 +74,11 @@ class TierSuggestion:
     )
 
 
-def _asked(context: Context, time_range: TimeRange, timezone: str, tenants: list[str] | None) -> Question:
+def _asked(scope: Scope, context: Context, time_range: TimeRange, timezone: str, tenants: list[str] | None) -> Question:
     zone = parse_timezone(timezone)
     window = time_range.window(context.now, zone)
     chosen = None if tenants is None else tuple(tenants)
-    return Question(context.scope(Permission.FINANCE), window, zone, tenants=chosen)
+    return Question(scope, window, zone, tenants=chosen)
 
 
 def _books(context: Context, asked: Question) -> Books:
@@ -91,8 +91,13 @@ def _simulate(context: Context, asked: Question, tier: str, terms: TierTerms) ->
     return simulate(context.services.store.report, _books(context, asked), asked, tier, terms)
 
 
-def _suggest(context: Context, asked: Question, tier: str, margin_percent: Decimal) -> list[Suggestion]:
-    return suggest(context.services.store.report, _books(context, asked), asked, tier, margin_percent)
+def _suggest(
+    context: Context, asked: Question, tier: str, margin_percent: Decimal, measure: Measure | None
+) -> list[Suggestion]:
+    if measure is not None:
+        context.services.tiers.check(TierOverrides(meters=(Meter(measure.spec.name),)))
+    report, name = context.services.store.report, measure.spec.name if measure else None
+    return suggest(report, _books(context, asked), asked, tier, margin_percent, measure=name)
 
 
 def _simulated(each: Simulated) -> SimulatedTenant:
@@ -117,9 +122,13 @@ async def tier_simulation(
     """What the tenants of a tier would have paid, and earned you, under another definition of it, tenant by tenant.
 
     Both sides are modelled, so that like is compared with like; contracts' overrides stay in force. Changes nothing.
+    Null for keys scoped to a team or an environment.
     """
     context = info.context
-    asked = _asked(context, time_range, timezone, tenants)
+    scope = context.revenue_scope()
+    if scope is None:
+        return None
+    asked = _asked(scope, context, time_range, timezone, tenants)
     question = fingerprint("tierSimulation", tier, definition, time_range, timezone, tenants)
     size = check_page_size(first, MAX_PAGE)
     offset = decode_cursor(after, question, int)[0] if after is not None else 0
@@ -146,11 +155,20 @@ async def tier_suggestion(
     margin_percent: Annotated[Decimal, strawberry.argument(description="The part of revenue to keep; 0 breaks even.")],
     time_range: Annotated[TimeRange, strawberry.argument(description="Which time.")],
     timezone: Annotated[str, strawberry.argument(description="IANA zone of presets.")] = "UTC",
+    measure: Annotated[
+        Measure | None, strawberry.argument(description="Also suggest a rate of this measure, metered so far or not.")
+    ] = None,
 ) -> list[TierSuggestion] | None:
-    """The fee, or the overage rate, that would have left a wished margin at the median tenant, and at nine in ten."""
+    """The fee, or the overage rate, that would have left a wished margin at the median tenant, and at nine in ten.
+
+    Null for keys scoped to a team or an environment.
+    """
     context = info.context
-    asked = _asked(context, time_range, timezone, None)
-    found = await context.services.read(_suggest, context, asked, tier, margin_percent)
+    scope = context.revenue_scope()
+    if scope is None:
+        return None
+    asked = _asked(scope, context, time_range, timezone, None)
+    found = await context.services.read(_suggest, context, asked, tier, margin_percent, measure)
     return [_suggestion(each) for each in found]
 
 

@@ -115,11 +115,14 @@ async def tiers(
     info: Information,
     key: Annotated[str | None, strawberry.argument(description="Only this one.")] = None,
 ) -> list[Tier] | None:
-    """Every pricing tier with its terms over time. A key scoped to a tenant sees the tiers that tenant had."""
+    """Every pricing tier with its terms over time. A key scoped to a tenant sees the tiers that tenant had.
+
+    Null for keys scoped to a team or an environment.
+    """
     context = info.context
-    scope = context.scope(Permission.FINANCE)
-    if scope.team is not None or scope.environment is not None:
-        return []
+    scope = context.revenue_scope()
+    if scope is None:
+        return None
     found = await context.services.read(_tiers, context, scope.tenant)
     return [tier for tier in found if key in {None, tier.key}]
 

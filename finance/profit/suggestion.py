@@ -7,7 +7,7 @@ smallest of these prices that suffices for half of the tenants (p50), or for nin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
@@ -15,7 +15,7 @@ from math import ceil
 
 from core.errors import InvalidInput
 from core.money import EXACT, GRAIN
-from finance.profit.costs import read_tenants
+from finance.profit.costs import Cell, read_tenants
 from finance.profit.question import Question
 from finance.profit.simulation import charge_tier, definition_of
 from finance.revenue.books import Books
@@ -71,11 +71,20 @@ class _Need:
 _GROSS = {LineKind.PERIOD_FEE, LineKind.OVERAGE, LineKind.MARKUP, LineKind.SEATS}
 
 
-def suggest(report: Report, books: Books, asked: Question, tier: str, margin_percent: Decimal) -> list[Suggestion]:
-    """One suggestion per percentile, from the tenants of the tier whose cost is known. Raises NoSuchTier."""
+def suggest(
+    report: Report, books: Books, asked: Question, tier: str, margin_percent: Decimal, *, measure: str | None = None
+) -> list[Suggestion]:
+    """One suggestion per percentile, from the tenants of the tier whose cost is known.
+
+    Rates are suggested for measures with overage, and for `measure`, whatever of it the tier meters so far. Raises
+    NoSuchTier or ImpossibleMargin.
+    """
     if not 0 <= margin_percent < 100:
         raise ImpossibleMargin(margin_percent)
-    needs = _needs(report, books, asked, tier, margin_percent)
+    definition = definition_of(books, tier)
+    if measure is not None:
+        definition = definition.metering(measure)
+    needs = _needs(charge_tier(report, books, asked, definition), read_tenants(report, asked), margin_percent)
     fees = sorted(fee for need in needs if (fee := _fee(need)) is not None)
     rates = {measure: sorted(_rates(needs, measure)) for measure in _measures(needs)}
     return [
@@ -88,15 +97,14 @@ def suggest(report: Report, books: Books, asked: Question, tier: str, margin_per
     ]
 
 
-def _needs(report: Report, books: Books, asked: Question, tier: str, margin_percent: Decimal) -> list[_Need]:
-    costs = read_tenants(report, asked)
-    charged: defaultdict[str, list[Charged]] = defaultdict(list)
-    for each in charge_tier(report, books, asked, definition_of(books, tier)):
-        charged[each.stretch.contract.tenant_id].append(each)
+def _needs(charges: Sequence[Charged], costs: Mapping[tuple[str, str], Cell], margin_percent: Decimal) -> list[_Need]:
+    charged: defaultdict[tuple[str, str], list[Charged]] = defaultdict(list)
+    for each in charges:
+        charged[each.stretch.contract.tier, each.stretch.contract.tenant_id].append(each)
     kept = 1 - Fraction(margin_percent) / 100
     needs = []
-    for tenant, parts in charged.items():
-        cell = costs.get((tier, tenant))
+    for key, parts in charged.items():
+        cell = costs.get(key)
         cost = cell.cost if cell else Decimal(0)
         paid = 1 - Fraction(parts[-1].stretch.terms.discount_percent) / 100
         if cost is not None and paid:

@@ -6,13 +6,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from core.time import Window
 from finance.revenue.proration import Share
 from tenants.models import Tier, TierAssignment, TierVersion
-from tenants.terms import TierOverrides, TierTerms, decode_overrides, decode_terms
+from tenants.terms import Band, Meter, TierOverrides, TierTerms, decode_overrides, decode_terms
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,6 +45,10 @@ class Definition:
         """The tier as if it had always had these terms."""
         return replace(self, versions=((_BEGINNING, terms),))
 
+    def metering(self, measure: str) -> Definition:
+        """The tier with lines for what of the measure is beyond what it includes, if only at no price."""
+        return replace(self, versions=tuple((start, _metering(terms, measure)) for start, terms in self.versions))
+
     def segments(self, buckets: Sequence[Window]) -> list[Segment]:
         """The buckets, cut where the terms change and where a billing period begins; without the time before terms."""
         return list(self._segments(buckets))
@@ -60,6 +65,12 @@ class Definition:
     def _periods(self, part: Window, terms: TierTerms) -> Iterator[Segment]:
         for period in terms.period.granularity.buckets(part, self.zone):
             yield Segment(Window(max(part.start, period.start), min(part.end, period.end)), period, terms)
+
+
+def _metering(terms: TierTerms, measure: str) -> TierTerms:
+    own = next((meter for meter in terms.meters if meter.measure == measure), Meter(measure))
+    free = own if own.bands else replace(own, bands=(Band(None, Decimal(0)),))
+    return terms.with_overrides(TierOverrides(meters=(free,)))
 
 
 @dataclass(frozen=True, slots=True)
