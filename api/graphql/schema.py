@@ -9,7 +9,9 @@ from typing import Any, Final
 import strawberry
 
 from api.graphql import (
+    allocations,
     audit,
+    bills,
     breaches,
     budgets,
     channels,
@@ -20,6 +22,7 @@ from api.graphql import (
     notifications,
     operations,
     prices,
+    reconciliation,
     rejected,
     repricing,
     statements,
@@ -60,6 +63,10 @@ class Query:
     breaches = _field(breaches.breaches)
     channels = _field(channels.channels)
     notifications = _field(notifications.notifications)
+    allocation_rules = _field(allocations.allocation_rules)
+    bill_lines = _field(bills.bill_lines)
+    bills = _field(bills.bills)
+    reconciliation = _field(reconciliation.reconciliation)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -86,6 +93,10 @@ class Mutation:
     delete_channel = _field(channels.delete_channel)
     test_channel = _field(channels.test_channel)
     retry_notifications = _field(notifications.retry_notifications)
+    set_allocation_rule = _field(allocations.set_allocation_rule)
+    retire_allocation_rule = _field(allocations.retire_allocation_rule)
+    run_allocation = _field(allocations.run_allocation)
+    true_up = _field(reconciliation.true_up)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

@@ -74,15 +74,17 @@ class Amount(NamedTuple):
     unit: str
 
 
-_SIZES: Final = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
-_SIZE: Final = re.compile(r"^\s*(?P<count>\d+)?\s*(?P<size>[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE)
+_SIZES: Final = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000, "b": 1_000_000_000}
+_SIZE: Final = re.compile(
+    r"^\s*(?P<count>\d+)?\s*(?P<size>thousand|million|[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE
+)
 
 
 def in_whole_units(quantity: Decimal | None, unit: str, *, default: str = "") -> Amount:
     """The quantity counted in single units: 1.5 of `1K tokens` are 1500 `tokens`. `default` names an unnamed unit."""
     found = _SIZE.match(unit)
     if not found:
-        return Amount(quantity, unit or default)
+        return Amount(quantity, unit.strip().lower() or default)
     factor = int(found["count"] or 1) * _SIZES[(found["size"] or "").lower()]
     named = (found["unit"] or default).strip().lower()
     return Amount(None if quantity is None else quantity * factor, named)

@@ -76,6 +76,10 @@ CALLS = {
     "statementPreview": ['statementPreview(tenant: "mine")'],
     "channels": ["channels"],
     "notifications": ["notifications", "notifications(state: DEAD)"],
+    "allocationRules": ["allocationRules"],
+    "bills": ["bills"],
+    "billLines": [f'billLines(provider: "provider_name-SECRET-1", {RANGE})'],
+    "reconciliation": [f'reconciliation(provider: "provider_name-SECRET-1", {RANGE})'],
 }
 
 
