@@ -15,14 +15,14 @@ from api.graphql.inputs import CostFilter, GroupBy
 from api.graphql.naming import described_enum
 from api.graphql.scalars import BigInt
 from api.graphql.user_errors import UserError, user_error
-from attribution.filter_json import attribute_text, filter_json
+from attribution.filters import filter_document
 from attribution.measures import Measure
 from attribution.query import EVERYTHING
 from core.errors import Conflict, InvalidInput, NotFound
 from core.money import from_pico
 from core.time import parse_timezone
 from finance.allocation import Method, Rule
-from finance.allocation_rules import AllocationRule
+from finance.allocation_rules import AllocationRule, members_text
 from finance.allocations import Allocation, Month
 from tenants.principal import Permission
 
@@ -156,12 +156,12 @@ def _rule_type(row: AllocationRule) -> AllocationRuleType:
         effective_from=rule.effective_from,
         retired=rule.retired,
         priority=rule.priority,
-        where=json.dumps(filter_json(rule.where)),
-        members=attribute_text(rule.members),
+        where=json.dumps(filter_document(rule.where)),
+        members=members_text(rule.members),
         method=rule.method,
         measure=rule.measure,
         only=None if rule.only is None else list(rule.only),
-        basis=json.dumps(filter_json(rule.basis)),
+        basis=json.dumps(filter_document(rule.basis)),
         shares=[FixedShare(member=member, share=part) for member, part in rule.shares.items()],
         created_at=row.created_at,
         created_by=row.created_by,
