@@ -117,7 +117,7 @@ class Reconciler:
         complete = complete_days(((b.covered, b.imported_at.date()) for b in bills), self._lateness_days)
         comparison = compare(
             self._billed(bills, window, zone),
-            self._attributed(name, window, zone),
+            self.attributed(name, window, zone),
             Tolerance(tolerance_percent, complete),
         )
         return Reconciliation(name, window, bills, comparison)
@@ -141,7 +141,7 @@ class Reconciler:
         statement = compile_slices([bill.number for bill in bills], window, zone)
         return decode_slices(self._store.columns(statement))
 
-    def _attributed(self, provider: str, window: Window, zone: ZoneInfo) -> Sequence[Attributed]:
+    def attributed(self, provider: str, window: Window, zone: ZoneInfo) -> Sequence[Attributed]:
         """What events say, but for shares of charges: they sum to zero."""
         names = self._spellings(provider, window)
         if not names:

@@ -155,8 +155,7 @@ def test_tokens_are_compared_by_kind_and_their_money_is_derived(embedded_api: Ap
     assert rows["output"]["billedTokens"] == "103000"
 
 
-def test_after_the_true_up_costs_are_the_bill_to_the_pico(embedded_api: Api) -> None:
-    api = embedded_api
+def test_after_the_true_up_costs_are_the_bill_to_the_pico(api: Api) -> None:
     api.post_events([usage("a", "1.000000000001"), usage("b", "0.7", day=NEXT)])
     bill = openai_costs(
         (DAY, "gpt-4o, input", "1.030000000000400000000000000000000000009", 1_100),
