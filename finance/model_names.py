@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pricing.names import canonical_model
@@ -14,6 +15,7 @@ _SNAPSHOT: Final = re.compile(r"[-@](20\d{2}-?\d{2}-?\d{2}|latest)$")
 _SEPARATORS: Final = re.compile(r"[\s._]+")
 
 
+@lru_cache(maxsize=4_096)
 def model_key(provider: str, model: str) -> str:
     """The model's name without what bills and calls disagree about; '' for none. `provider` is canonical.
 

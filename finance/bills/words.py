@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from enum import Enum, unique
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -38,6 +39,7 @@ _KINDS: Final = tuple(
 )
 
 
+@lru_cache(maxsize=4_096)
 def token_type(text: str) -> str:
     """The kind of token that the text speaks of; '' when it speaks of none."""
     words = text.lower().replace("_", " ")
@@ -54,6 +56,7 @@ _TAIL: Final = re.compile(
 _TIER: Final = re.compile(rf"\b({_TIERS})\b", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4_096)
 def model_before(text: str) -> str:
     """The model in front of the first word about tokens, `gpt-5.4-mini` in `gpt-5.4-mini cached input`; '' for none."""
     bare = _EDITION.sub("", text).strip()
