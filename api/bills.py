@@ -12,27 +12,12 @@ from starlette.responses import JSONResponse, Response
 from api.auth import Endpoint, guarded
 from api.failures import BAD_REQUEST
 from api.services import Services
-from core.errors import Forbidden
 from core.money import plain
 from finance.bills.formats import format_named
 from finance.bills.importing import Imported, Outcome, Wanted
 from ingest.admission import Admission, Hold
 from ingest.body import decompress, read_bounded
 from tenants.principal import Permission, Principal
-from tenants.scope import Scope
-
-
-class WholeDeploymentOnly(Forbidden):
-    """Bills and what is shared by all tenants concern everybody."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} concern the whole deployment; use a key without a scope")
-
-
-def check_unrestricted(scope: Scope, what: str) -> None:
-    """Return for a key without a scope. Raises WholeDeploymentOnly."""
-    if not scope.unrestricted:
-        raise WholeDeploymentOnly(what)
 
 
 def bill_door(services: Services, admission: Admission) -> Endpoint:
@@ -44,7 +29,7 @@ def bill_door(services: Services, admission: Admission) -> Endpoint:
 
     async def post(request: Request) -> Response:
         principal: Principal = request.state.principal
-        check_unrestricted(principal.scope, "bills")
+        principal.scope.require_unrestricted("bills")
         wanted = _wanted(request)
         hold: Hold = request.state.hold
         await hold.wait_for(min(int(request.headers.get("content-length", limit)), limit))

@@ -28,10 +28,13 @@ from finance.allocations import Allocator
 from finance.bills.importing import BillImporter
 from finance.revenue.actual import Actuals
 from finance.revenue.books import Bookkeeping
+from finance.reconciling import Reconciler
+from finance.statements.charges import NoTierCharges
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
 from finance.statements.tier_charges import RevenueCharges
 from finance.tier_mirror import TierMirror
+from finance.true_ups import TrueUps
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -107,6 +110,14 @@ class Services:
             interval_seconds=settings.budget_interval_seconds,
         )
         self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=lambda _: self.evaluator.wake())
+        self.reconciler = Reconciler(self.store, self.database, self.book, lateness_days=settings.bill_lateness_days)
+        self.true_ups = TrueUps(
+            self.store,
+            self.database,
+            self.reconciler,
+            currency=settings.currency,
+            tolerance_percent=settings.reconciliation_tolerance,
+        )
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""

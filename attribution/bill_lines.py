@@ -113,6 +113,7 @@ class BilledSlice(NamedTuple):
     token_type: str
     account: str
     charge_category: str
+    charge_class: str
     unit: str
     cost: Decimal
     quantity: Decimal | None
@@ -126,7 +127,7 @@ _INSTANTS: Final = frozenset({"start_time", "end_time"})
 def compile_slices(imports: Sequence[int], window: Window, zone: ZoneInfo) -> Statement:
     """One statement with a row per slice of the lines of these imports that began in `window`."""
     binder = Binder(window, zone)
-    keys = ("e.model_key", "e.token_type", "e.account", "e.charge_category", "e.unit")
+    keys = ("e.model_key", "e.token_type", "e.account", "e.charge_category", "e.charge_class", "e.unit")
     selected = ", ".join(f"{key} AS k{i}" for i, key in enumerate(keys))
     grouped = ", ".join(f"k{i}" for i in range(len(keys)))
     sql = (

@@ -88,7 +88,11 @@ class Dimension(Enum):
     CACHE_HIT = _flag("cache_hit", "cache_hit", "Answered from the application's own cache.")
     FALLBACK = _flag("fallback", "fallback", "Answered by a fallback after the first choice failed.")
     KIND = _text("kind", "kind", "What sort of event it is: usage or charge.")
-    SOURCE = _text("source", "source", "Where the event came from: the door events, otlp or litellm.")
+    SOURCE = _text(
+        "source",
+        "source",
+        "The door it came by: events, otlp or litellm; or what booked it: allocation or bill.",
+    )
     CHARGE_CATEGORY = _text(
         "charge_category", "charge_category", "What a charge is for: purchase, tax, credit, ...", "", "ChargeCategory"
     )

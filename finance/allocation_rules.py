@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 from sqlalchemy import Column, Text, UniqueConstraint
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from attribution.filter_json import attribute_of, attribute_text, filter_json, filter_of
+from attribution.dimensions import Dimension
+from attribution.filters import filter_document, read_filter
 from attribution.measures import Measure
+from attribution.query import Attribute, Tag
 from core.database import Database, UtcDateTime
 from core.errors import Conflict, NotFound
 from core.money import plain
@@ -49,12 +52,12 @@ class AllocationRule(SQLModel, table=True):
             effective_from=self.effective_from,
             retired=self.retired,
             priority=self.priority,
-            where=filter_of(said["where"]),
-            members=attribute_of(said["members"]),
+            where=read_filter(said["where"]),
+            members=_members(said["members"]),
             method=Method(said["method"]),
             measure=Measure[said["measure"]] if said["measure"] else None,
             only=None if said["only"] is None else tuple(said["only"]),
-            basis=filter_of(said["basis"]),
+            basis=read_filter(said["basis"]),
             shares={member: Decimal(part) for member, part in said["shares"].items()},
         )
 
@@ -128,6 +131,18 @@ class AllocationRules:
         return self.set(ended, expected_version=expected_version, by=by)
 
 
+def members_text(members: Attribute) -> str:
+    """Who bears, as one text: `tenant`, or `tag:plan`."""
+    return f"{_TAG}{members.key}" if isinstance(members, Tag) else members.spec.name
+
+
+def _members(text: str) -> Attribute:
+    return Tag(text.removeprefix(_TAG)) if text.startswith(_TAG) else Dimension[text.upper()]
+
+
+_TAG: Final = "tag:"
+
+
 def _newest(session: Session, name: str) -> AllocationRule | None:
     newest = select(AllocationRule).where(AllocationRule.name == name).order_by(col(AllocationRule.version).desc())
     return session.exec(newest.limit(1)).first()
@@ -135,12 +150,12 @@ def _newest(session: Session, name: str) -> AllocationRule | None:
 
 def _row(rule: Rule, by: str) -> AllocationRule:
     definition = {
-        "where": filter_json(rule.where),
-        "members": attribute_text(rule.members),
+        "where": filter_document(rule.where),
+        "members": members_text(rule.members),
         "method": rule.method.value,
         "measure": rule.measure.name if rule.measure else None,
         "only": rule.only,
-        "basis": filter_json(rule.basis),
+        "basis": filter_document(rule.basis),
         "shares": {member: plain(part) for member, part in rule.shares.items()},
     }
     return AllocationRule(

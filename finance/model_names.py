@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pricing.names import canonical_model
@@ -14,12 +15,14 @@ _SNAPSHOT: Final = re.compile(r"[-@](20\d{2}-?\d{2}-?\d{2}|latest)$")
 _SEPARATORS: Final = re.compile(r"[\s._]+")
 
 
+@lru_cache(maxsize=4_096)
 def model_key(provider: str, model: str) -> str:
     """The model's name without what bills and calls disagree about; '' for none. `provider` is canonical.
 
     Dropped are a path or region in front, Bedrock's maker and revision, and the date of a snapshot; spaces, dots and
     underscores are hyphens: `Claude Sonnet 4.5` and `us.anthropic.claude-sonnet-4-5-20250929-v1:0` are one model.
     """
-    name = _GEOGRAPHY.sub("", canonical_model(provider, model))
-    name = _REVISION.sub("", _MAKER.sub("", name))
-    return _SEPARATORS.sub("-", _SNAPSHOT.sub("", name).strip())
+    name, shorter = "", _MAKER.sub("", _GEOGRAPHY.sub("", canonical_model(provider, model)))
+    while name != shorter:  # a snapshot can stand before a revision, and behind one
+        name, shorter = shorter, _SNAPSHOT.sub("", _REVISION.sub("", shorter))
+    return _SEPARATORS.sub("-", name.strip())

@@ -15,6 +15,7 @@ from api.commands.terminal import moment, note, say, show
 if TYPE_CHECKING:
     from finance.bills.importing import Outcome
     from finance.bills.stored import Bill
+    from finance.true_ups import TrueUp
 
 bills = typer.Typer(no_args_is_help=True, help="Providers' bills: import, list, and book what they say beyond usage.")
 
@@ -92,3 +93,44 @@ def _cells(bill: Bill) -> list[str]:
     covered = f"{days[0]} to {days[-1]} ({len(days)})" if days else ""
     whose = [str(bill.id), bill.provider, bill.payer, f"{bill.period:%Y-%m}", str(bill.lines)]
     return [*whose, *amounts, bill.currency, covered]
+
+
+@bills.command("true-up")
+def true_up(
+    provider: Annotated[str, typer.Option(help="Whose bill, such as openai.")],
+    period: Annotated[str, typer.Option(help="The month, such as 2026-10, in UTC as bills are.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be booked.")] = False,  # noqa: FBT002
+    data_dir: DataDir = None,
+) -> None:
+    """Book what the bill says beyond what is attributed, as charges of nobody; repeating replaces.
+
+    With an embedded store that a server has open, use the GraphQL mutation trueUp instead.
+    """
+    from api.serving import open_services
+    from attribution.query import UTC
+    from finance.allocations import Month
+    from tenants.audit import COMMAND_LINE
+
+    month = Month.parse(period, UTC)
+    services = open_services(settings_with(data_dir=data_dir))
+    try:
+        ups = services.true_ups
+        done = ups.preview(provider, month) if dry_run else ups.run(provider, month, by=COMMAND_LINE)
+    finally:
+        services.release()
+    _tell_true_up(done, dry_run=dry_run)
+
+
+def _tell_true_up(done: TrueUp, *, dry_run: bool) -> None:
+    from core.money import from_pico, plain
+
+    by_cause: dict[str, int] = {}
+    for one in done.booked:
+        by_cause[one.cell.cause.value] = by_cause.get(one.cell.cause.value, 0) + one.cell.gap
+    if by_cause:
+        show(["cause", "amount"], [[cause, plain(from_pico(amount))] for cause, amount in sorted(by_cause.items())])
+    billed, attributed, amount = (plain(from_pico(p)) for p in (done.billed, done.attributed, done.amount))
+    say(f"billed {billed}, attributed {attributed}, {'would book' if dry_run else 'booked'} {amount}")
+    would = "would be " if dry_run else ""
+    found = done.changes
+    say(f"{len(found.written)} rows {would}written, {len(found.removed)} {would}taken back, {found.unchanged} stay")

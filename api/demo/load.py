@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.demo.events import generate
+from api.demo.money import bring_money
 from api.demo.services import NEGOTIATED_PRICES
 from api.demo.tiers import agree
 from api.services import Services
@@ -85,6 +86,7 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
     _agree_prices(services, plan)
     agree(services, events=plan.events, end=plan.end)
     asyncio.run(_load(services, plan))
+    asyncio.run(bring_money(services, plan.end))
     plan.done = True
     file.write(plan)
     return plan
@@ -154,6 +156,12 @@ _QUERIES = {
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: TENANT}, {dimension: USER}], first: 5) {
     totalCount
     nodes { tenant user effectiveCost costShare operations }
+  }
+}""",
+    "What do the providers bill beyond what was sent, and why?": """{
+  reconciliation(provider: "openai", timeRange: {preset: LAST_MONTH}, by: [MODEL]) {
+    total { billed attributed gap gapPercent causes { cause amount } }
+    rows { model billed attributed gap cause billedTokens attributedTokens }
   }
 }""",
     "How did the newly launched feature grow, week by week?": """{

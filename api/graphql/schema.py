@@ -9,7 +9,9 @@ from typing import Any, Final
 import strawberry
 
 from api.graphql import (
+    allocations,
     audit,
+    bills,
     breaches,
     budgets,
     channels,
@@ -21,6 +23,7 @@ from api.graphql import (
     operations,
     prices,
     profitability,
+    reconciliation,
     rejected,
     repricing,
     revenue,
@@ -71,6 +74,10 @@ class Query:
     profitability = _field(profitability.profitability_of)
     tier_simulation = _field(simulation.tier_simulation)
     tier_suggestion = _field(simulation.tier_suggestion)
+    allocation_rules = _field(allocations.allocation_rules)
+    bill_lines = _field(bills.bill_lines)
+    bills = _field(bills.bills)
+    reconciliation = _field(reconciliation.reconciliation)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -102,6 +109,10 @@ class Mutation:
     create_tier = _field(tiers.create_tier)
     update_tier = _field(tiers.update_tier)
     set_tier_terms = _field(tiers.set_tier_terms)
+    set_allocation_rule = _field(allocations.set_allocation_rule)
+    retire_allocation_rule = _field(allocations.retire_allocation_rule)
+    run_allocation = _field(allocations.run_allocation)
+    true_up = _field(reconciliation.true_up)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

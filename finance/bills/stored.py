@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, unique
 
-from sqlalchemy import Column, Text
+from sqlalchemy import Column, Index, Text
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from core.database import ExactDecimal, UtcDateTime
@@ -32,6 +32,7 @@ class Bill(SQLModel, table=True):
     """
 
     __tablename__ = "bills"
+    __table_args__ = (Index("ix_bills_current", "provider", "payer", "period", "state"),)
 
     id: int | None = Field(default=None, primary_key=True)
     provider: str = Field(max_length=200)

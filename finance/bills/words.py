@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from enum import Enum, unique
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -38,6 +39,7 @@ _KINDS: Final = tuple(
 )
 
 
+@lru_cache(maxsize=4_096)
 def token_type(text: str) -> str:
     """The kind of token that the text speaks of; '' when it speaks of none."""
     words = text.lower().replace("_", " ")
@@ -54,6 +56,7 @@ _TAIL: Final = re.compile(
 _TIER: Final = re.compile(rf"\b({_TIERS})\b", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4_096)
 def model_before(text: str) -> str:
     """The model in front of the first word about tokens, `gpt-5.4-mini` in `gpt-5.4-mini cached input`; '' for none."""
     bare = _EDITION.sub("", text).strip()
@@ -74,15 +77,17 @@ class Amount(NamedTuple):
     unit: str
 
 
-_SIZES: Final = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
-_SIZE: Final = re.compile(r"^\s*(?P<count>\d+)?\s*(?P<size>[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE)
+_SIZES: Final = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000, "b": 1_000_000_000}
+_SIZE: Final = re.compile(
+    r"^\s*(?P<count>\d+)?\s*(?P<size>thousand|million|[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE
+)
 
 
 def in_whole_units(quantity: Decimal | None, unit: str, *, default: str = "") -> Amount:
     """The quantity counted in single units: 1.5 of `1K tokens` are 1500 `tokens`. `default` names an unnamed unit."""
     found = _SIZE.match(unit)
     if not found:
-        return Amount(quantity, unit or default)
+        return Amount(quantity, unit.strip().lower() or default)
     factor = int(found["count"] or 1) * _SIZES[(found["size"] or "").lower()]
     named = (found["unit"] or default).strip().lower()
     return Amount(None if quantity is None else quantity * factor, named)

@@ -88,6 +88,10 @@ CALLS = {
     ],
     "channels": ["channels"],
     "notifications": ["notifications", "notifications(state: DEAD)"],
+    "allocationRules": ["allocationRules"],
+    "bills": ["bills"],
+    "billLines": [f'billLines(provider: "provider_name-SECRET-1", {RANGE})'],
+    "reconciliation": [f'reconciliation(provider: "provider_name-SECRET-1", {RANGE})'],
 }
 
 
