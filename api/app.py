@@ -20,6 +20,7 @@ from api.auth import authenticate, guarded
 from api.bills import bill_door
 from api.catching_up import catching_up
 from api.doors import Doors
+from api.exports import Exports
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
 from api.graphql.schema import make_schema
@@ -47,6 +48,7 @@ def make_app(services: Services) -> Starlette:
             Route("/metrics", health.metrics),
             *doors.routes(),
             *Statements(services).routes(),
+            *Exports(services).routes(),
             Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
             Route("/v1/revenue", guarded(RevenueDoor(services).post, services, Permission.FINANCE), methods=["POST"]),
             *graphiql_routes(),

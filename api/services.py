@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlmodel import Session
 
@@ -48,7 +48,7 @@ from notifications.channels import Channels
 from notifications.courier import Courier
 from notifications.outbox import Outbox, enqueue
 from notifications.senders import Senders
-from notifications.topics import BY_NAME
+from notifications.topics import BY_NAME, Topic
 from pricing.book import PriceBook
 from tenants.directory import Tenants
 from tenants.erasures import ErasedUsers
@@ -125,6 +125,8 @@ class Services:
         charges = RevenueCharges(self.store.report, self.bookkeeping)
         drafting = Drafting(self.store, charges, zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting)
+        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
+        self.statements = Closer(self.database, drafting, _announce)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)
         self.senders = Senders(smtp_url=settings.smtp_url, mail_sender=settings.mail_sender)
@@ -193,3 +195,9 @@ def _tell(session: Session, notice: Notice) -> None:
         dedupe_key=notice.dedupe_key,
         scope=Scope(team=notice.team or None),
     )
+
+
+def _announce(session: Session, statement: Mapping[str, Any]) -> None:
+    whose = Scope(tenant=str(statement["tenant"]).replace("\0", "\N{REPLACEMENT CHARACTER}"))
+    key = f"statement:{statement['number']}"
+    enqueue(session, Topic.STATEMENT_CLOSED, statement, dedupe_key=key, scope=whose)

@@ -99,6 +99,13 @@ class Dimension(Enum):
     ALLOCATION = _text(
         "allocation", "allocated_method_id", "The rule that allocated the cost.", "", "AllocatedMethodId"
     )
+    ALLOCATION_DETAILS = _text(
+        "allocation_details", "allocated_method_details", "How the rule shared it out.", "", "AllocatedMethodDetails"
+    )
+    ALLOCATED_RESOURCE = _text(
+        "allocated_resource", "allocated_resource_id", "What was shared out.", "", "AllocatedResourceId"
+    )
+    CHARGE = _text("charge", "charge_description", "What a charge is for, in words.", "", "ChargeDescription")
     COST_SOURCE = _text("cost_source", "cost_source", "reported, rated, allocated or unpriced.")
     UNPRICED_REASON = _text("unpriced_reason", "unpriced_reason", "Why an operation has no cost.")
     PRICE = _text("price", "price_id", "The price that rated it.", "", "SkuPriceId")

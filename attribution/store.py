@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from attribution.compiler import compile_query
 from attribution.connection import Clients, Connection
 from attribution.event import EventRow, to_arrow
+from attribution.export import ExportQuery, compile_piece, compile_sizes, decode_piece, piece_rows, pieces
 from attribution.failures import InsertRefused, StoreUnavailable, insert_failure, query_failure
 from attribution.migrations import is_current, migrate
 from attribution.operations import OperationPage, OperationQuery, compile_operations, decode_operations
@@ -89,6 +90,21 @@ class Store:
     def operations(self, query: OperationQuery) -> OperationPage:
         """The single operations the query selects, from one statement."""
         return decode_operations(query, self.columns(compile_operations(query)))
+
+    def export(self, query: ExportQuery) -> Iterator[pa.Table]:
+        """Every group of the query, a piece at a time, in order. A piece is read when it is asked for.
+
+        Between two pieces no connection is in use, so a slow reader costs nothing. Raises what `columns` does.
+        """
+        sizes = list(zip(*self.columns(compile_sizes(query)), strict=True))
+        for piece in pieces(query, sizes, piece_rows(query)):
+            yield decode_piece(query, self._arrow(compile_piece(query, piece)))
+
+    def _arrow(self, statement: Statement) -> pa.Table:
+        with self._explained(), self._clients.one() as client:
+            return client.query_arrow(
+                statement.sql, parameters=statement.parameters, settings=self._settings, use_strings=True
+            )
 
     def rows(self, query: RowQuery) -> list[EventRow]:
         """The whole rows the query selects, from one statement."""

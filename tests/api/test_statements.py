@@ -15,6 +15,7 @@ from finance.statements.period import BillingPeriod
 from tenants.principal import Role
 from tests.app import Api
 from tests.ingest.events import wire_event
+from tests.notifications.receivers import http_receiver, wait_until
 
 THIS_MONTH = BillingPeriod(datetime.now(UTC).date().replace(day=1))
 LAST_MONTH = BillingPeriod.of(datetime.fromordinal(THIS_MONTH.first.toordinal() - 1).replace(tzinfo=UTC), UTC)  # type: ignore[arg-type]
@@ -166,6 +167,26 @@ def test_what_cannot_be_done_is_said_as_data_and_over_rest_with_a_status(billed:
         assert code(rest(billed, f"/{number}")) == (404, "NO_SUCH_STATEMENT")
     for body in (b"", b"[]", b'{"period": "2026-01", "tennant": "a"}'):
         assert code(rest(billed, "/close", method="POST", content=body)) == (400, "UNREADABLE_BODY")
+
+
+def test_a_webhook_tells_of_a_new_statement_once(billed: Api) -> None:
+    create = """mutation($input: CreateChannelInput!) { createChannel(input: $input) { errors { code } } }"""
+    with http_receiver() as hook:
+        channel = {"name": "billing", "kind": "WEBHOOK", "address": hook.url, "topics": ["STATEMENT_CLOSED"]}
+        assert billed.data(create, input=channel)["createChannel"]["errors"] == []
+        for _ in range(2):
+            rest(billed, "/close", method="POST", json={"period": str(LAST_MONTH), "tenant": "initech"})
+        wait_until(lambda: len(hook.requests) == 1)
+    told = json.loads(hook.requests[0].body)
+    statement = rest(billed, told["data"]["path"].removeprefix("/v1/statements")).json()
+    assert told["type"] == "statement.closed"
+    assert told["data"] == {
+        **{name: statement["statement"][name] for name in ("number", "revision", "supersedes", "tenant", "period")},
+        **{name: statement["statement"][name] for name in ("currency", "charges", "adjustments")},
+        "total": statement["statement"]["cost"],
+        "checksum": statement["checksum"],
+        "path": "/v1/statements/3",
+    }
 
 
 ROUTES = [("", "GET"), ("/1", "GET"), ("/preview?tenant=acme", "GET"), ("/close", "POST")]
