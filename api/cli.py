@@ -16,7 +16,7 @@ from api.commands.keys import keys
 from api.commands.prices import prices
 from api.commands.stores import DataDir, settings_with
 from api.commands.terminal import complain, say
-from core.errors import ApportionError
+from core.errors import ApportionError, in_full
 
 app = typer.Typer(
     name="apportion",
@@ -39,10 +39,10 @@ Port = Annotated[int | None, typer.Option(help="Port; 0 picks a free one.", envv
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Migrate both stores, then serve the API. The first start prints an admin key, once."""
-    from api.serving import open_services
+    from api.serving import open_to_serve
     from api.serving import serve as serve_until_stopped
 
-    serve_until_stopped(open_services(settings_with(host=host, port=port, data_dir=data_dir)))
+    serve_until_stopped(open_to_serve(settings_with(host=host, port=port, data_dir=data_dir)))
 
 
 @app.command()
@@ -89,8 +89,7 @@ def main() -> None:
     try:
         app()
     except ApportionError as error:
-        details = "".join(f" ({detail})" for detail in getattr(error, "__notes__", ()))
-        complain(f"{error}{details}")
+        complain(in_full(error))
         raise SystemExit(1) from None
 
 
