@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import sqrt
+from operator import mul
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -122,7 +123,7 @@ def forecast(habit: Habit, passage: Passage, spent: Decimal, limit: Decimal) -> 
 
 
 def _weighed(habit: Habit, days: tuple[float, ...]) -> float:
-    return sum(weight * count for weight, count in zip(habit.weights, days, strict=True))
+    return float(sum(map(mul, habit.weights, days)))
 
 
 def _tempo(habit: Habit, spent: float, passed: float, whole: float) -> float:
