@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from api.auth import authenticate
+from api.decisions import decision_routes
 from api.doors import Doors
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
@@ -38,6 +39,7 @@ def make_app(services: Services) -> Starlette:
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
+            *decision_routes(services),
             *doors.routes(),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from sqlmodel import Session
 
+from attribution.event import EventRow
 from attribution.store import Store
 from budgets.breaches import Breaches
+from budgets.decisions import Decider, WhenStale
 from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
@@ -83,7 +86,12 @@ class Services:
             Relay(self.database),
             interval_seconds=settings.budget_interval_seconds,
         )
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=lambda _: self.evaluator.wake())
+        self.decider = Decider(
+            self.live,
+            stale_seconds=settings.decisions_stale_seconds,
+            when_stale=WhenStale(settings.decisions_when_stale),
+        )
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self._stored)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)
@@ -130,6 +138,11 @@ class Services:
         self.erased.close()
         self.store.close()
         self.database.close()
+
+    def _stored(self, rows: Sequence[EventRow]) -> None:
+        """Budgets may have been touched, and reservations have their events."""
+        self.decider.stored(rows, datetime.now(UTC))
+        self.evaluator.wake()
 
 
 def _tell(session: Session, notice: Notice) -> None:
