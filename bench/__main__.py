@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from bench import ingest, query
+from bench import decisions, ingest, query
 from bench.chunks import CHUNK_EVENTS, Chunk
 from bench.figures import Figure, show, write
 from bench.load import prepare
@@ -29,6 +29,7 @@ class Part(Enum):
     INGEST = "ingest"
     QUERY = "query"
     MEMORY = "memory"
+    DECISIONS = "decisions"
 
 
 def main(
@@ -47,13 +48,16 @@ def main(
 
 
 def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Iterator[Figure]:
-    chunks = _chunks(directory, events, parts)
+    chunks = _chunks(directory, events, parts) if parts != {Part.DECISIONS} else []
     if parts & {Part.INGEST, Part.MEMORY}:
         console.print("measuring ingest ...")
         yield from ingest.measure(chunks, directory, rate=Part.INGEST in parts, memory=Part.MEMORY in parts)
     if Part.QUERY in parts:
         console.print("measuring queries ...")
         yield from query.measure(chunks, directory / "queried", runs)
+    if Part.DECISIONS in parts:
+        console.print("measuring decisions ...")
+        yield from decisions.measure(directory / "decided", budgets=min(decisions.BUDGETS, events))
 
 
 def _chunks(directory: Path, events: int, parts: set[Part]) -> list[Chunk]:

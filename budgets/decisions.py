@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, unique
+from itertools import count
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from attribution.event import EventRow
 from budgets.board import Board
 from budgets.live import Live
-from budgets.matching import Facts, matches, value_of
+from budgets.matching import Facts
 from budgets.periods import RollingPeriod, clipped
 from budgets.reservations import Holder, Reservation, Reservations
 from budgets.status import BudgetState, Snapshot
@@ -74,13 +74,10 @@ class Standing:
     limit: Decimal
     spent: Decimal
     held: Decimal
+    remaining: Decimal
+    """What neither was spent nor is held; below zero when more is gone."""
     wanted: Decimal
     until: datetime | None
-
-    @property
-    def remaining(self) -> Decimal:
-        """What is left for others; below zero when more is gone."""
-        return EXACT.subtract(EXACT.subtract(self.limit, self.spent), self.held)
 
     @property
     def allows(self) -> bool:
@@ -113,6 +110,9 @@ class Decider:
         self._stale_after = timedelta(seconds=stale_seconds)
         self._when_stale = when_stale
         self._board = Board()
+        # A number instead of chance for each: asking the system lets go of the interpreter, and to get it back takes as
+        # long as a decision.
+        self._ids = (f"res_{process}_{number}" for process in (secrets.token_hex(8),) for number in count(1))
         live.listen(self._take)
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -130,7 +130,8 @@ class Decider:
         repeated = self.reservations.for_operation(asked.tenant_id, asked.event_id)
         if repeated is not None:
             self.reservations.release(repeated)
-        standings = [found for state in board.candidates(asked.facts) if (found := self._meet(state, asked, now))]
+        met = (self._meet(state, member, asked, now) for state, member in board.matching(asked.facts))
+        standings = [standing for standing in met if standing is not None]
         stale = now - evaluated_at > self._stale_after
         reason = self._reason(standings, stale=stale, unknown=not board.snapshot.budgets)
         allowed = reason is not Reason.OVER_BUDGET and (reason is not Reason.STALE or self._allows_stale)
@@ -167,20 +168,15 @@ class Decider:
             raise NoSuchReservation
         return found
 
-    def _meet(self, state: BudgetState, asked: Asked, now: datetime) -> Standing | None:
-        """How the budget stands for this operation; None when it is none of its business."""
-        zone = state.terms.period.zone
-        if not matches(state.terms.where, asked.facts, zone):
-            return None
-        member = _member(state, asked.facts, zone)
-        if state.terms.each is not None and (not member or member in state.unwatched):
-            return None
+    def _meet(self, state: BudgetState, member: str | None, asked: Asked, now: datetime) -> Standing | None:
+        """How the budget stands for this operation; None when its time is over."""
         amounts = _amounts(state, member, now)
         if amounts is None:
             return None
         limit, spent, until = amounts
         held = self.reservations.held((state.budget_id, member))
-        return Standing(state, member, limit, spent, held, asked.usage.of(state.terms.measure), until)
+        remaining = EXACT.subtract(EXACT.subtract(limit, spent), held)
+        return Standing(state, member, limit, spent, held, remaining, asked.usage.of(state.terms.measure), until)
 
     def _reason(self, standings: Sequence[Standing], *, stale: bool, unknown: bool) -> Reason:
         if stale and (standings or unknown):
@@ -191,7 +187,7 @@ class Decider:
 
     def _reserve(self, asked: Asked, standings: Sequence[Standing], now: datetime) -> Reservation:
         reservation = Reservation(
-            id="res_" + secrets.token_hex(12),
+            id=next(self._ids),
             tenant_id=asked.tenant_id,
             event_id=asked.event_id,
             request_id=asked.request_id,
@@ -201,11 +197,6 @@ class Decider:
         )
         self.reservations.add(reservation)
         return reservation
-
-
-def _member(state: BudgetState, facts: Facts, zone: ZoneInfo) -> str | None:
-    each = state.terms.each
-    return None if each is None else str(value_of(each, facts, zone))
 
 
 def _amounts(state: BudgetState, member: str | None, now: datetime) -> tuple[Decimal, Decimal, datetime | None] | None:
@@ -230,4 +221,4 @@ def _decisive(standings: Sequence[Standing]) -> Standing | None:
     denying = [each for each in standings if not each.allows]
     if denying:
         return max(denying, key=lambda each: (each.until is None, each.until and each.until.timestamp()))
-    return min(standings, key=lambda each: (each.remaining - each.wanted) / each.limit, default=None)
+    return min(standings, key=lambda each: float(each.remaining - each.wanted) / float(each.limit), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from attribution.dimensions import Dimension, ValueType
@@ -27,7 +27,7 @@ class Facts:
     at: datetime
 
 
-Reader = Callable[[Facts, ZoneInfo], Value]
+Matcher: TypeAlias = Callable[[Facts], bool]
 
 
 def column_of(dimension: Dimension) -> str | None:
@@ -41,17 +41,11 @@ def wire_name(dimension: Dimension) -> str:
     return column_of(dimension) or dimension.spec.name
 
 
-def _plain(dimension: Dimension) -> Reader:
-    name = wire_name(dimension)
-    default = _USUAL.get(name, _EMPTY[dimension.spec.type])
-    return lambda facts, _: facts.columns.get(name, default)
-
-
 def _model(facts: Facts, _: ZoneInfo) -> Value:
     return facts.columns.get("response_model") or facts.columns.get("request_model", "")
 
 
-COMPUTED: Final[Mapping[Dimension, Reader]] = {
+COMPUTED: Final[Mapping[Dimension, Callable[[Facts, ZoneInfo], Value]]] = {
     Dimension.MODEL: _model,
     Dimension.HOUR_OF_DAY: lambda facts, zone: facts.at.astimezone(zone).hour,
     Dimension.DAY_OF_WEEK: lambda facts, zone: facts.at.astimezone(zone).isoweekday(),
@@ -64,45 +58,59 @@ def _hour_of_week(local: datetime) -> int:
     return local.weekday() * 24 + local.hour
 
 
-_READERS: Final[Mapping[Dimension, Reader]] = {d: COMPUTED.get(d) or _plain(d) for d in Dimension}
+def reader_of(attribute: Attribute, zone: ZoneInfo) -> Callable[[Facts], Value]:
+    """Reads the attribute's value; missing text is empty. Clocks are read in `zone`."""
+    if isinstance(attribute, Tag):
+        key = attribute.key
+        return lambda facts: facts.tags.get(key, "")
+    computed = COMPUTED.get(attribute)
+    if computed is not None:
+        return lambda facts: computed(facts, zone)
+    name = wire_name(attribute)
+    default = _USUAL.get(name, _EMPTY[attribute.spec.type])
+    return lambda facts: facts.columns.get(name, default)
 
 
-def value_of(attribute: Attribute, facts: Facts, zone: ZoneInfo) -> Value:
-    """The attribute's value; missing text is empty."""
-    return facts.tags.get(attribute.key, "") if isinstance(attribute, Tag) else _READERS[attribute](facts, zone)
-
-
-def matches(where: Filter, facts: Facts, zone: ZoneInfo) -> bool:
-    """Whether the filter selects the operation; clocks are read in `zone`."""
+def matcher(where: Filter, zone: ZoneInfo) -> Matcher:
+    """Tells whether the filter selects an operation. Worked out once and asked often: nothing looks at the filter."""
     match where:
         case Condition():
-            return _holds(where, facts, zone)
+            return _condition(where, zone)
         case All(parts):
-            return all(matches(part, facts, zone) for part in parts)
+            return _all([matcher(part, zone) for part in parts])
         case Any(parts):
-            return any(matches(part, facts, zone) for part in parts)
+            some = [matcher(part, zone) for part in parts]
+            return lambda facts: any(part(facts) for part in some)
         case Not(part):
-            return not matches(part, facts, zone)
+            negated = matcher(part, zone)
+            return lambda facts: not negated(facts)
 
 
-def _holds(condition: Condition, facts: Facts, zone: ZoneInfo) -> bool:
+def _all(parts: list[Matcher]) -> Matcher:
+    if len(parts) == 1:
+        return parts[0]
+    return lambda facts: all(part(facts) for part in parts)
+
+
+def _condition(condition: Condition, zone: ZoneInfo) -> Matcher:
+    read, values = reader_of(condition.attribute, zone), condition.values
     if condition.operator is Operator.EXISTS:
-        return _exists(condition.attribute, facts, zone) == condition.values[0]
-    return _COMPARE[condition.operator](value_of(condition.attribute, facts, zone), condition.values)
+        return _exists(condition.attribute, read, wanted=bool(values[0]))
+    if condition.operator is Operator.ANY_OF:
+        listed = frozenset(values)
+        return lambda facts: read(facts) in listed
+    if condition.operator is Operator.NONE_OF:
+        listed = frozenset(values)
+        return lambda facts: read(facts) not in listed
+    compare, value = _COMPARE[condition.operator], values[0]
+    return lambda facts: compare(read(facts), value)
 
 
-def _exists(attribute: Attribute, facts: Facts, zone: ZoneInfo) -> bool:
-    return attribute.key in facts.tags if isinstance(attribute, Tag) else value_of(attribute, facts, zone) != ""
-
-
-_COMPARE: Final[Mapping[Operator, Callable[[Value, tuple[Value, ...]], bool]]] = {
-    Operator.ANY_OF: lambda found, values: found in values,
-    Operator.NONE_OF: lambda found, values: found not in values,
-    Operator.PREFIX: lambda found, values: str(found).startswith(str(values[0])),
-    Operator.CONTAINS: lambda found, values: str(values[0]).lower() in str(found).lower(),
-    Operator.AT_LEAST: lambda found, values: _in_order(values[0], found),
-    Operator.AT_MOST: lambda found, values: _in_order(found, values[0]),
-}
+def _exists(attribute: Attribute, read: Callable[[Facts], Value], *, wanted: bool) -> Matcher:
+    if isinstance(attribute, Tag):
+        key = attribute.key
+        return lambda facts: (key in facts.tags) == wanted
+    return lambda facts: (read(facts) != "") == wanted
 
 
 def _in_order(first: Value, second: Value) -> bool:
@@ -110,3 +118,11 @@ def _in_order(first: Value, second: Value) -> bool:
     if isinstance(first, str) and isinstance(second, str):
         return first.encode() <= second.encode()
     return int(first) <= int(second)
+
+
+_COMPARE: Final[Mapping[Operator, Callable[[Value, Value], bool]]] = {
+    Operator.PREFIX: lambda found, value: str(found).startswith(str(value)),
+    Operator.CONTAINS: lambda found, value: str(value).lower() in str(found).lower(),
+    Operator.AT_LEAST: lambda found, value: _in_order(value, found),
+    Operator.AT_MOST: _in_order,
+}

@@ -20,7 +20,7 @@ from budgets.board import Board
 from budgets.decisions import SETTLED, Asked, Decider, Decision, NoSuchReservation, Reason, WhenStale
 from budgets.definition import Mode, Override
 from budgets.live import Live
-from budgets.matching import Facts, matches
+from budgets.matching import Facts, matcher
 from budgets.periods import RollingPeriod
 from budgets.status import BudgetState, Snapshot
 from budgets.usage import Usage
@@ -239,16 +239,16 @@ def test_before_the_first_evaluation_nothing_is_known(when_stale):
 def test_an_index_is_made_anew_only_when_budgets_change():
     one = Board.of(snapshot(state(1, terms(10, where=ACME))), Board())
     same = Board.of(snapshot(state(1, terms(10, where=ACME), all_="5")), one)
-    assert same.by_value is one.by_value
+    assert same.index is one.index
     assert same.snapshot is not one.snapshot
     changed = Board.of(snapshot(replace(state(1, terms(10, where=is_(Dimension.TEAM, "x"))), version=2)), one)
-    assert set(changed.by_value) == {Dimension.TEAM}
+    assert list(changed.index.candidates(Facts({"team": "x"}, {}, NOW))) == [1]
 
 
 def test_few_of_many_budgets_are_looked_at():
     many = [state(n, terms(10, name=str(n), where=is_(Dimension.TENANT, f"t{n}"))) for n in range(2_000)]
     board = Board.of(snapshot(*many), Board())
-    assert [each.budget_id for each in board.candidates(asked(tenant_id="t7").facts)] == [7]
+    assert list(board.index.candidates(asked(tenant_id="t7").facts)) == [7]
 
 
 @settings(max_examples=60, deadline=None)
@@ -261,10 +261,8 @@ def test_no_budget_that_matches_is_missed(wheres, random: Random):
         {"plan": random.choice(texts)} if random.random() < 0.7 else {},
         NOW,
     )
-    found = {
-        each.budget_id for each in board.candidates(facts) if matches(each.terms.where, facts, each.terms.period.zone)
-    }
-    assert found == {n for n, where in enumerate(wheres) if matches(where, facts, ZoneInfo("UTC"))}
+    found = {each.budget_id for each, _ in board.matching(facts)}
+    assert found == {n for n, where in enumerate(wheres) if matcher(where, ZoneInfo("UTC"))(facts)}
 
 
 @settings(max_examples=60, deadline=None)

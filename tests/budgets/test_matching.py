@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from attribution.dimensions import Dimension
 from attribution.event import COLUMNS, EventRow
 from attribution.query import UTC, Condition, Operator, Tag
-from budgets.matching import COMPUTED, Facts, column_of, matches, value_of
+from budgets.matching import COMPUTED, Facts, column_of, matcher, reader_of
 from tests.attribution import oracle
 from tests.attribution.factories import NOON, event, random_rows
 from tests.attribution.strategies import conditions, filters, zones
@@ -25,7 +25,7 @@ def facts_of(row: EventRow) -> Facts:
 @settings(max_examples=200, deadline=None)
 @given(filters | conditions(), zones, st.sampled_from(ROWS))
 def test_a_filter_selects_what_the_oracle_selects(where, zone, row):
-    assert matches(where, facts_of(row), zone) == oracle.matches(where, row, zone)
+    assert matcher(where, zone)(facts_of(row)) == oracle.matches(where, row, zone)
 
 
 def test_every_dimension_can_be_read():
@@ -33,8 +33,8 @@ def test_every_dimension_can_be_read():
     for dimension in Dimension:
         column = column_of(dimension)
         assert dimension in COMPUTED or column in COLUMNS, f"say in budgets.matching how {dimension} comes about"
-        assert value_of(dimension, facts, UTC) == oracle.read(dimension, event(), UTC)
-    assert value_of(Tag("plan"), facts, UTC) == "gold"
+        assert reader_of(dimension, UTC)(facts) == oracle.read(dimension, event(), UTC)
+    assert reader_of(Tag("plan"), UTC)(facts) == "gold"
 
 
 def test_what_is_left_out_is_as_in_an_event_that_leaves_it_out():
@@ -44,6 +44,6 @@ def test_what_is_left_out_is_as_in_an_event_that_leaves_it_out():
         event(**dict.fromkeys(("tenant_id", "team", "request_model", "response_model"), "")),
     )
     for dimension in (Dimension.TENANT, Dimension.MODEL, Dimension.STATUS, Dimension.ATTEMPT, Dimension.CACHE_HIT):
-        assert value_of(dimension, facts, UTC) == oracle.read(dimension, bare, UTC)
-    assert not matches(Condition(Dimension.TENANT, Operator.EXISTS, (True,)), facts, UTC)
-    assert matches(Condition(Tag("plan"), Operator.EXISTS, (False,)), facts, UTC)
+        assert reader_of(dimension, UTC)(facts) == oracle.read(dimension, bare, UTC)
+    assert not matcher(Condition(Dimension.TENANT, Operator.EXISTS, (True,)), UTC)(facts)
+    assert matcher(Condition(Tag("plan"), Operator.EXISTS, (False,)), UTC)(facts)
