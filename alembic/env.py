@@ -4,6 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import budgets.models
+import finance.statements.models
 import ingest.rejected
 import ingest.repricings
 import notifications.channels
@@ -12,6 +13,7 @@ import pricing.models
 import tenants.audit
 import tenants.erasures
 import tenants.keys
+import tenants.models
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, render_as_batch=True

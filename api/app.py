@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from api.auth import authenticate
+from api.catching_up import catching_up
 from api.decisions import decision_routes
 from api.doors import Doors
 from api.graphql.context import Context
@@ -26,6 +27,7 @@ from api.health import Health
 from api.problems import conceal, explain, refuse
 from api.services import Services
 from core.errors import ApportionError
+from ingest.exports import HEADERS
 
 
 def make_app(services: Services) -> Starlette:
@@ -49,8 +51,9 @@ def make_app(services: Services) -> Starlette:
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "x-api-key"],
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["authorization", "content-encoding", "content-type", "x-api-key", *HEADERS.values()],
+                expose_headers=["retry-after"],
                 max_age=600,
             ),
             Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=1),
@@ -80,7 +83,7 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
         await services.read(services.book.warm)
         await services.start()
         try:
-            async with doors.grpc:
+            async with catching_up(services), doors.grpc:
                 yield
         finally:
             await services.close()

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from api.commands.budgets import budgets
 from api.commands.channels import channels
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
 from api.commands.stores import DataDir, settings_with
 from api.commands.terminal import complain, say
-from core.errors import ApportionError
+from core.errors import ApportionError, in_full
 
 app = typer.Typer(
     name="apportion",
@@ -27,6 +28,7 @@ app = typer.Typer(
     "Start with `apportion demo`, or `apportion serve` and send events to /v1/events or OTLP traces to /v1/traces. "
     "Every setting is an environment variable APPORTION_..., listed in docs/settings.md.",
 )
+app.add_typer(budgets, name="budgets")
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
 app.add_typer(channels, name="channels")
@@ -39,10 +41,10 @@ Port = Annotated[int | None, typer.Option(help="Port; 0 picks a free one.", envv
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Migrate both stores, then serve the API. The first start prints an admin key, once."""
-    from api.serving import open_services
+    from api.serving import open_to_serve
     from api.serving import serve as serve_until_stopped
 
-    serve_until_stopped(open_services(settings_with(host=host, port=port, data_dir=data_dir)))
+    serve_until_stopped(open_to_serve(settings_with(host=host, port=port, data_dir=data_dir)))
 
 
 @app.command()
@@ -89,8 +91,7 @@ def main() -> None:
     try:
         app()
     except ApportionError as error:
-        details = "".join(f" ({detail})" for detail in getattr(error, "__notes__", ()))
-        complain(f"{error}{details}")
+        complain(in_full(error))
         raise SystemExit(1) from None
 
 

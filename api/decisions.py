@@ -16,9 +16,9 @@ from api.auth import guarded
 from api.services import Services
 from attribution.dimensions import Dimension, ValueType
 from attribution.query import All, Condition, Operator
+from budgets.access import is_visible
 from budgets.decisions import Asked, Decision, Standing
 from budgets.matching import COMPUTED, Facts, wire_name
-from budgets.shape import shape_of
 from budgets.usage import Usage
 from core.errors import Forbidden, InvalidInput, TooLarge
 from core.money import parse_amount, plain
@@ -26,7 +26,6 @@ from tenants.principal import Permission, Principal
 from tenants.scope import Scope
 
 MAX_BODY_BYTES: Final = 32_000
-_DIMENSIONS: Final = {"tenant": Dimension.TENANT, "team": Dimension.TEAM, "environment": Dimension.ENVIRONMENT}
 _SIDES: Final = {"tenant_id": "tenant", "team": "team", "environment": "environment"}
 
 Text = Annotated[str, Meta(max_length=500)]
@@ -224,9 +223,7 @@ def _shows(standing: Standing, scope: Scope) -> bool:
     """Whether the budget, or the member of it, counts nothing outside of the scope."""
     terms, member = standing.state.terms, standing.member
     own = () if terms.each is None or member is None else (Condition(terms.each, Operator.ANY_OF, (member,)),)
-    equal = shape_of(All((*own, terms.where))).equal
-    asked = ((_DIMENSIONS[side], getattr(scope, side)) for side in _SIDES.values())
-    return all(value is None or equal.get(dimension) == frozenset({value}) for dimension, value in asked)
+    return is_visible(All((*own, terms.where)), scope)
 
 
 def _budget(standing: Standing, *, granted: bool) -> BudgetAnswer:

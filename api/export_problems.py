@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.auth import Endpoint
-from api.failures import log_unexpected, status_of
+from api.failures import log_reason, log_unexpected, status_of
 from core.errors import ApportionError
 from ingest.otlp.encoding import JSON, PROTOBUF
 from ingest.otlp.status import RETRY_AFTER_SECONDS, rpc_code, status, status_json
@@ -24,6 +24,7 @@ def speaking_otlp(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ApportionError as error:
+            log_reason(error)
             return _problem(request, error, status_of(error), str(error))
         except Exception as error:  # noqa: BLE001 - on a 500 exporters drop their data
             error_id = log_unexpected(error, f"{request.method} {request.url.path}")

@@ -16,6 +16,7 @@ from core.errors import (
     Unauthenticated,
     Unavailable,
     Unsupported,
+    in_full,
 )
 
 BAD_REQUEST: Final = 400
@@ -37,6 +38,12 @@ _logger = logging.getLogger("apportion")
 def status_of(error: ApportionError) -> int:
     """The HTTP status that says this; 400 where none says more."""
     return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), BAD_REQUEST)
+
+
+def log_reason(error: BaseException) -> None:
+    """Tell operators what the error tells callers nothing of: what a store said, which may name hosts."""
+    if getattr(error, "__notes__", ()):
+        _logger.warning("%s", in_full(error))
 
 
 def log_unexpected(cause: BaseException, where: str) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from api.services import Services
-from attribution.store import StoreUnavailable
+from attribution.failures import StoreUnavailable
 from core.errors import ApportionError
 from ingest.spool import SpoolStatus
 
@@ -118,7 +118,7 @@ def _spool_metrics(spool: SpoolStatus) -> Iterator[Metric]:
     yield _gauge("spool_bytes", "Bytes of the spool.", spool.bytes)
     yield _gauge("spool_oldest_seconds", "How long the first of them has waited.", age)
     yield _gauge("spool_unaccounted", "Rows the spool lost or made up: not 0 is a bug or damage.", spool.unaccounted)
-    moved = {name: getattr(spool, name) for name in ("found", "spooled", "drained", "quarantined")}
+    moved = {name: getattr(spool, name) for name in ("found", "spooled", "drained", "quarantined", "retried")}
     yield _counter("spool_rows", "Rows by what became of them in the spool.", ("outcome",), moved)
     yield _counter("spool_damaged", "Spooled records that could not be read back.", (), {(): spool.damaged})
 

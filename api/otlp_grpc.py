@@ -13,7 +13,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from api.auth import identify
-from api.failures import log_unexpected
+from api.failures import log_reason, log_unexpected
 from api.services import Services
 from core.errors import ApportionError, Unavailable
 from ingest.admission import Admission
@@ -93,6 +93,7 @@ class OtlpGrpc:
                 await hold.wait_for(len(body))
                 return await export(headers, caller)
         except ApportionError as error:
+            log_reason(error)
             code, message = rpc_code(error), str(error)
         except Exception as error:  # noqa: BLE001 - UNAVAILABLE makes exporters try again; anything else loses the data
             code, message = rpc_code(error), f"internal server error {log_unexpected(error, 'OTLP over gRPC')}"

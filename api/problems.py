@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api.failures import log_unexpected, status_of
+from api.failures import log_reason, log_unexpected, status_of
 from core.errors import ApportionError
 
 RETRY_AFTER_SECONDS: Final = 1
@@ -27,6 +27,7 @@ def problem(status: int, code: str, message: str, **extra: str) -> JSONResponse:
 async def explain(_request: Request, error: Exception) -> Response:
     """The answer to an error that we raised on purpose."""
     assert isinstance(error, ApportionError)
+    log_reason(error)
     return problem(status_of(error), error.code, str(error))
 
 

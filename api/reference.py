@@ -53,6 +53,9 @@ _MEANINGS: Final = {
     "cost": "What it cost, where you know it already. Without it, the price book rates the usage.",
     "cost.amount": "A decimal number as a text, with at most 12 decimals, between -1,000,000 and 1,000,000.",
     "cost.currency": "Must be APPORTION_CURRENCY.",
+    "kind": "usage, one operation; or charge, a cost that no operation caused.",
+    "charge_category": "What a charge is for, in FOCUS's words; a charge needs one.",
+    "charge_description": "What a charge is for, in words.",
     "tags": "Anything else to group and filter by. APPORTION_MAX_TAGS bounds their number.",
 }
 """What the wire fields mean that are no dimension's column and no measure's name, or that have rules of their own."""

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from sqlmodel import Session
 
 from attribution.event import EventRow
+from attribution.failures import StoreUnavailable
 from attribution.store import Store
 from budgets.breaches import Breaches
 from budgets.decisions import Decider, WhenStale
@@ -23,6 +24,10 @@ from budgets.round import Round
 from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
+from core.time import parse_timezone
+from finance.statements.charges import NoTierCharges
+from finance.statements.closing import Closer
+from finance.statements.drafting import Drafting
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -104,6 +109,11 @@ class Services:
             first_pause_seconds=settings.notification_pause_seconds,
             kept_days=settings.notifications_kept_days,
         )
+        self.is_behind = True
+        """Whether the stores may not have the newest schema yet."""
+        zone = parse_timezone(settings.billing_timezone)
+        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
+        self.statements = Closer(self.database, drafting)
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -111,6 +121,18 @@ class Services:
         with self.database.lock():
             self.database.migrate()
             self.store.migrate()
+        self.is_behind = False
+
+    def migrate_now_or_later(self) -> None:
+        """As `migrate`; but an events store on a server that does not answer stays behind, and no error is raised.
+
+        Events can wait in the spool until then.
+        """
+        try:
+            self.migrate()
+        except StoreUnavailable:
+            if self.store.is_embedded:
+                raise
 
     async def read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's result, worked out in a reader thread while the event loop goes on."""

@@ -47,6 +47,13 @@ def open_services(settings: Settings) -> Services:
     return services
 
 
+def open_to_serve(settings: Settings) -> Services:
+    """The services on migrated stores; while a ClickHouse server is away they take events all the same."""
+    services = Services(settings)
+    services.migrate_now_or_later()
+    return services
+
+
 def serve(services: Services, *, announce: Callable[[str], None] = lambda _: None) -> None:
     """Serve until the process is told to stop; then finish what was accepted, close the services and exit with 0.
 
@@ -61,6 +68,8 @@ def serve(services: Services, *, announce: Callable[[str], None] = lambda _: Non
             console.print(f"Apportion listens on {url} (GraphQL and GraphiQL at /graphql)")
             if settings.grpc_port:
                 console.print(f"OTLP over gRPC: port {settings.grpc_port}")
+            if services.is_behind:
+                console.print("ClickHouse does not answer: events wait in the spool until it does")
             announce(url)
             _end_quietly()
             server = uvicorn.Server(_config(services))

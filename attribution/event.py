@@ -145,6 +145,9 @@ def _is_absent(type_: ColumnType, values: Sequence[object]) -> bool:
     return all(value == type_.absent for value in values)
 
 
+UNATTRIBUTED: Final = "unattributed"
+"""The tenant of usage nobody claimed, and of costs that all tenants share and no rule has allocated."""
+
 PERSONAL_TAGS: Final = "user."
 """What the names of tags about a person begin with."""
 

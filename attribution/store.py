@@ -1,26 +1,20 @@
-"""The events store: the only place that talks to ClickHouse, embedded (chDB) or over HTTP, through the same client."""
+"""The events store: what is asked of ClickHouse, and what is given to it, on either form of the engine."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import queue
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from math import ceil
-from pathlib import Path
-from threading import Lock
-from typing import Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from typing import Any, Final
 
-import clickhouse_connect
 import pyarrow as pa
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from attribution.compiler import compile_query
+from attribution.connection import Clients, Connection
 from attribution.event import EventRow, to_arrow
+from attribution.failures import InsertRefused, StoreUnavailable, insert_failure, query_failure
 from attribution.migrations import is_current, migrate
 from attribution.operations import OperationPage, OperationQuery, compile_operations, decode_operations
 from attribution.query import EVERYTHING, CostQuery, Filter
@@ -29,126 +23,16 @@ from attribution.retention import retain
 from attribution.rows import RowQuery, compile_row_counts, compile_rows, decode_rows
 from attribution.slices import Group, Grouping, SliceQuery, compile_slices, decode_slices
 from attribution.statement import Statement
-from core.errors import InvalidInput, Unavailable
 from core.time import Window
 from tenants.scope import Scope
 
-_GRACE_SECONDS = 5
+_GRACE_SECONDS: Final = 5
 """What a server may take beyond a query's time limit before it counts as unreachable."""
-_MIGRATION_SECONDS = 3_600
-_INSERT = {"max_threads": 1, "optimize_on_insert": 0}
+
+_INSERT: Final = {"max_threads": 1, "optimize_on_insert": 0}
 """One block is written by one thread at least cost; FINAL merges what it holds twice, as it does across parts."""
 
-_ON_EVERY_REPLICA = {"mutations_sync": 2, "alter_sync": 2}
-_TIMEOUT_CODES = {159, 160}
-_MEMORY_CODES = {241}
-
-
-class StoreUnavailable(Unavailable):
-    """ClickHouse does not answer."""
-
-    code = "STORE_UNAVAILABLE"
-
-
-class InsertRefused(StoreUnavailable):
-    """ClickHouse answers, and does not take these rows: because of what they hold, or of a state it is in."""
-
-    code = "INSERT_REFUSED"
-
-
-class StoreBusy(StoreUnavailable):
-    """Every connection stayed in use for as long as a caller should wait."""
-
-    def __init__(self) -> None:
-        super().__init__("every connection to the events store is in use; retry shortly")
-
-
-class DirectoryInUse(Unavailable):
-    """An embedded data directory belongs to one process at a time."""
-
-    code = "DIRECTORY_IN_USE"
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(
-            f"{directory} is in use by another process: one process owns an embedded store. "
-            "Stop that one, or set APPORTION_CLICKHOUSE_URL to a ClickHouse server, which many can share."
-        )
-
-
-class QueryTooSlow(InvalidInput):
-    """The query ran into its time limit."""
-
-    code = "QUERY_TIMEOUT"
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the query took longer than {seconds:g} s; narrow the time range, filter or grouping")
-
-
-class QueryTooLarge(InvalidInput):
-    """The query ran into its memory limit."""
-
-    code = "QUERY_TOO_LARGE"
-
-    def __init__(self) -> None:
-        super().__init__("the query needs more memory than it may use; narrow the time range, filter or grouping")
-
-
-class _Connection:
-    """Where the store is and how to open a client to it."""
-
-    def __init__(self, url: str, *, memory_bytes: int, answer_seconds: float) -> None:
-        parts = urlsplit(url)
-        self.embedded = parts.scheme == "chdb"
-        self.directory = parts.path
-        self.database = parse_qs(parts.query).get("database", ["apportion"])[0]
-        self._arguments = _embedded(parts, memory_bytes) if self.embedded else _served(parts, answer_seconds)
-
-    def open(self) -> Client:
-        """A new client of the database. Raises DirectoryInUse or StoreUnavailable."""
-        return self._open(database=self.database)
-
-    def open_outside(self) -> Client:
-        """A new client of no database, which waits for as long as a migration may take."""
-        return self._open() if self.embedded else self._open(send_receive_timeout=_MIGRATION_SECONDS)
-
-    def _open(self, **overrides: Any) -> Client:
-        try:
-            return clickhouse_connect.get_client(**{**self._arguments, **overrides})
-        except ClickHouseError as error:
-            if "EmbeddedServer" in str(error) and _is_locked(self.directory):
-                raise DirectoryInUse(self.directory) from error
-            raise StoreUnavailable(f"the events store does not answer: {_first_line(error)}") from error
-
-
-def _is_locked(directory: str) -> bool:
-    """Whether an engine has the directory open: as long as it does, it holds a lock on the file `status`."""
-    try:
-        with Path(directory, "status").open("rb") as status:
-            fcntl.flock(status, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _embedded(parts: SplitResult, memory_bytes: int) -> dict[str, Any]:
-    options = {"max_server_memory_usage": str(memory_bytes)} if memory_bytes else None
-    return {"interface": "chdb", "path": parts.path, "chdb_options": options}
-
-
-def _served(parts: SplitResult, answer_seconds: float) -> dict[str, Any]:
-    return {
-        "host": parts.hostname,
-        "port": parts.port or (8443 if parts.scheme == "https" else 8123),
-        "username": unquote(parts.username or "default"),
-        "password": unquote(parts.password or ""),
-        "secure": parts.scheme == "https",
-        "autogenerate_session_id": False,  # a session would answer SESSION_IS_LOCKED after a client-side timeout
-        "compress": False,
-        "connect_timeout": 5,
-        "send_receive_timeout": ceil(answer_seconds),
-    }
+_ON_EVERY_REPLICA: Final = {"mutations_sync": 2, "alter_sync": 2}
 
 
 def _unchanged(rows: Sequence[EventRow]) -> Sequence[EventRow]:
@@ -158,11 +42,8 @@ def _unchanged(rows: Sequence[EventRow]) -> Sequence[EventRow]:
 class Store:
     """The events of one deployment. Safe to share between threads.
 
-    At most `concurrency` queries and one insert run at a time; further callers wait. A client that saw any exception
-    is closed and never used again: an embedded engine hands rows that a failed query had produced to the next query
-    on the same handle (docs/decisions/0004-embedded-handles.md).
-
-    Every row passes `redact` on its way to disk, and is dropped `retention_days` after its start, unless that is 0.
+    At most `concurrency` queries and one insert run at a time; further callers wait. Every row passes `redact` on its
+    way to disk, and is dropped `retention_days` after its start, unless that is 0.
     """
 
     def __init__(
@@ -176,19 +57,13 @@ class Store:
         retention_days: int = 0,
         redact: Callable[[Sequence[EventRow]], Sequence[EventRow]] = _unchanged,
     ) -> None:
-        self._connection = _Connection(
+        self._connection = Connection(
             url, memory_bytes=engine_memory_bytes, answer_seconds=timeout_seconds + _GRACE_SECONDS
         )
-        if self._connection.embedded:
-            Path(self._connection.directory).mkdir(parents=True, exist_ok=True)
+        self._clients = Clients(self._connection, count=concurrency + 1, patience_seconds=timeout_seconds)
         self._timeout = timeout_seconds
         self._retention_days = retention_days
         self._redact = redact
-        self._keeper: Client | None = None
-        self._lock = Lock()
-        self._clients: queue.LifoQueue[Client | None] = queue.LifoQueue()
-        for _ in range(concurrency + 1):
-            self._clients.put(None)
         self._settings = {
             "max_execution_time": timeout_seconds,
             "max_memory_usage": query_memory_bytes,
@@ -224,7 +99,7 @@ class Store:
 
     def columns(self, statement: Statement) -> Sequence[Sequence[Any]]:
         """The statement's result, column by column. Raises QueryTooSlow, QueryTooLarge or StoreUnavailable."""
-        with self._client() as client:
+        with self._explained(), self._clients.one() as client:
             result = client.query(
                 statement.sql,
                 parameters=statement.parameters,
@@ -251,15 +126,18 @@ class Store:
             self._send(table, token)
 
     def _send(self, table: pa.Table, token: str) -> None:
-        with self._client(_not_taken) as client:
-            client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+        try:
+            with self._clients.one() as client:
+                client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+        except ClickHouseError as error:
+            raise insert_failure(error) from error
 
     def rewrite(self, statement: Statement) -> None:
         """Run a statement that changes what is stored; when this returns, every replica has done it.
 
         It may take as long as a migration. Raises StoreUnavailable, and then nothing is known.
         """
-        with self._patient() as client:
+        with self._explained(), self._clients.patient() as client:
             client.command(statement.sql, parameters=statement.parameters, settings=_ON_EVERY_REPLICA)
 
     def ping(self) -> None:
@@ -269,104 +147,31 @@ class Store:
     def migrate(self) -> None:
         """Create the database, apply what is missing, and keep events for as long as they are to be kept.
 
-        Safe to repeat; every statement is idempotent.
+        Safe to repeat; every statement is idempotent. Raises StoreUnavailable, DirectoryInUse or ChangedMigration.
         """
         # `default` is an Overlay database in the embedded engine; ours is Atomic in both.
         create = f"CREATE DATABASE IF NOT EXISTS {_identifier(self._connection.database)} ENGINE = Atomic"
-        with self._patient(create) as client:
+        with self._explained(), self._clients.patient(create) as client:
             migrate(client)
             retain(client, self._retention_days)
 
     def is_current(self) -> bool:
         """True when every migration has been applied."""
-        with self._client() as client:
+        with self._explained(), self._clients.one() as client:
             return is_current(client)
 
     def close(self) -> None:
         """Close every client; an embedded directory is free afterwards."""
-        while not self._clients.empty():
-            client = self._clients.get_nowait()
-            if client is not None:
-                client.close()
-        with self._lock:
-            if self._keeper is not None:
-                self._keeper.close()
-                self._keeper = None
+        self._clients.close()
 
     @contextlib.contextmanager
-    def _client(self, explain: Callable[[ClickHouseError], Exception] | None = None) -> Iterator[Client]:
-        """A client for one piece of work. After any exception it is closed, not reused."""
-        client = self._take()
+    def _explained(self) -> Iterator[None]:
+        """Errors of the driver, as ours."""
         try:
-            if client is None:
-                self._keep_open()
-                client = self._connection.open()
-            yield client
-        except BaseException as error:
-            broken, client = client, None
-            if broken is not None:
-                broken.close()
-            if isinstance(error, ClickHouseError):
-                raise (explain or self._explain)(error) from error
-            raise
-        finally:
-            self._clients.put(client)
-
-    @contextlib.contextmanager
-    def _patient(self, before: str = "SELECT 1") -> Iterator[Client]:
-        """A client for one piece of work that may take long; `before` runs outside of the database."""
-        client = self._connection.open_outside()
-        try:
-            client.command(before)
-            client.database = self._connection.database
-            yield client
+            yield
         except ClickHouseError as error:
-            raise self._explain(error) from error
-        finally:
-            self._retire(client)
-
-    def _take(self) -> Client | None:
-        try:
-            return self._clients.get(timeout=self._timeout)
-        except queue.Empty:
-            raise StoreBusy from None
-
-    def _keep_open(self) -> None:
-        """Hold one idle handle, so that closing a broken one never closes the embedded engine itself."""
-        with self._lock:
-            if self._keeper is None and self._connection.embedded:
-                self._keeper = self._connection.open_outside()
-
-    def _retire(self, client: Client) -> None:
-        with self._lock:
-            if self._keeper is None and self._connection.embedded:
-                self._keeper = client
-                return
-        client.close()
-
-    def _explain(self, error: ClickHouseError) -> Exception:
-        code = getattr(error, "code", None)
-        text = str(error)
-        if code in _TIMEOUT_CODES or "TIMEOUT_EXCEEDED" in text:
-            return QueryTooSlow(self._timeout)
-        if code in _MEMORY_CODES or "MEMORY_LIMIT_EXCEEDED" in text:
-            return QueryTooLarge()
-        if isinstance(error, OperationalError) or "UNKNOWN_DATABASE" in text or "UNKNOWN_TABLE" in text:
-            return StoreUnavailable(f"the events store does not answer: {_first_line(error)}")
-        return error
+            raise query_failure(error, self._timeout) from error
 
 
 def _identifier(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def _not_taken(error: ClickHouseError) -> Exception:
-    """Whatever keeps rows out, be it too many parts or a full disk, may be over when they are sent again."""
-    code = getattr(error, "code", None)
-    has_judged = code is not None and code not in _TIMEOUT_CODES | _MEMORY_CODES
-    kind = InsertRefused if has_judged else StoreUnavailable
-    return kind(f"the events store does not take events now: {_first_line(error)}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from sys import intern
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -185,7 +186,7 @@ def attribute_document(attribute: Attribute) -> str | TagDocument:
 
 def _converted(data: object, type_: type[D]) -> D:
     try:
-        return msgspec.convert(data, type_, builtin_types=(date, datetime))
+        return msgspec.convert(data, type_)
     except msgspec.ValidationError as error:
         raise UnreadableTerms(str(error)) from None
 
@@ -278,19 +279,19 @@ def _period(read: PeriodDocument) -> Period:
 
 
 def _period_document(period: Period) -> PeriodDocument:
+    zone = intern(period.zone.key)  # a default is left out when it is the very same text
     match period:
         case CalendarPeriod():
-            day = _DAY_NAMES[period.week_start]
-            return PeriodDocument(every=period.every.value, timezone=period.zone.key, week_starts=day)
+            day = intern(period.week_start.name.lower())
+            return PeriodDocument(every=period.every.value, timezone=zone, week_starts=day)
         case RollingPeriod():
-            return PeriodDocument(hours=period.hours, timezone=period.zone.key)
+            return PeriodDocument(hours=period.hours, timezone=zone)
         case FixedPeriod():
-            return PeriodDocument(start=period.window.start, until=period.window.end, timezone=period.zone.key)
+            return PeriodDocument(start=period.window.start, until=period.window.end, timezone=zone)
 
 
 _GRANULARITIES: Final = {granularity.value: granularity for granularity in Granularity}
-_DAY_NAMES: Final = {day: day.name.lower() for day in Weekday}
-_WEEKDAYS: Final = {name: day for day, name in _DAY_NAMES.items()}
+_WEEKDAYS: Final = {day.name.lower(): day for day in Weekday}
 
 
 def _named(names: Mapping[str, Any], field: str, name: str) -> Any:

@@ -91,18 +91,11 @@ def _reached(definition: Definition, state: BudgetState, *, ended: bool = False)
     period = Window(state.period.start, state.counted.end)
     for status in state.statuses.values():
         for threshold in state.terms.thresholds:
-            observed = _observed(status, threshold)
-            bound = threshold.amount(status.limit)
-            if observed is not None and observed >= bound and observed > 0 and not (ended and _foresees(threshold)):
+            if status.reaches(threshold) and not (ended and _foresees(threshold)):
                 key = Key(definition.id, status.member or "", period.start, threshold.key)
-                yield Finding(definition, key, period, observed, bound, status, ended)
-
-
-def _observed(status: BudgetStatus, threshold: Threshold) -> Decimal | None:
-    """What the threshold is compared with; None where there is no forecast."""
-    if not _foresees(threshold):
-        return status.spent
-    return status.forecast.amount if status.forecast else None
+                observed = status.observed(threshold)
+                assert observed is not None
+                yield Finding(definition, key, period, observed, threshold.amount(status.limit), status, ended)
 
 
 def _foresees(threshold: Threshold) -> bool:
@@ -189,7 +182,7 @@ def _budget_resolution(
 def _is_clear(known: Known, threshold: Threshold, state: BudgetState, *, rolls: bool) -> bool:
     """Whether what is compared with the threshold is far enough below it, which it does not reach."""
     status = state.statuses.get(known.key.member or None)
-    observed = _observed(status, threshold) if status else Decimal(0)
+    observed = status.observed(threshold) if status else Decimal(0)
     if status is None or not (rolls or _foresees(threshold)):
         return True
     return observed is not None and (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from attribution.query import Attribute, Filter
-from budgets.definition import BudgetTerms, GuardrailTerms, Mode
+from budgets.definition import Basis, BudgetTerms, GuardrailTerms, Mode, Threshold
 from core.money import EXACT
 from core.time import Window
 
@@ -61,6 +61,17 @@ class BudgetStatus:
     def each(self) -> Attribute | None:
         """What `member` is a value of."""
         return self.terms.each
+
+    def observed(self, threshold: Threshold) -> Decimal | None:
+        """What the threshold is compared with; None where there is no forecast."""
+        if threshold.basis is Basis.ACTUAL:
+            return self.spent
+        return self.forecast.amount if self.forecast else None
+
+    def reaches(self, threshold: Threshold) -> bool:
+        """Whether the threshold is reached. Where nothing was spent, none is, not even of a limit of 0."""
+        observed = self.observed(threshold)
+        return observed is not None and observed > 0 and observed >= threshold.amount(self.limit)
 
     @property
     def remaining(self) -> Decimal:

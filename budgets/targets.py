@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import case, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -22,6 +22,10 @@ _ACTIONS: Final = {
     Kind.BUDGET: (Action.CREATE_BUDGET, Action.UPDATE_BUDGET, Action.DELETE_BUDGET, Action.MUTE_BUDGET),
     Kind.GUARDRAIL: (Action.CREATE_GUARDRAIL, Action.UPDATE_GUARDRAIL, Action.DELETE_GUARDRAIL, Action.MUTE_GUARDRAIL),
 }
+
+
+_STATED: Final = case((col(Target.deleted_at).is_(None), col(Target.version)), else_=col(Target.version) - 1)
+"""The version that the newest terms have: deleting counts the version up and says nothing."""
 
 
 class NameTaken(Conflict):
@@ -62,6 +66,7 @@ class Definition:
     created_at: datetime
     created_by: str
     muted_until: datetime | None = None
+    is_deleted: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -71,6 +76,14 @@ class Definition:
     def is_muted(self, now: datetime) -> bool:
         """Whether nobody is to be told."""
         return self.muted_until is not None and now < self.muted_until
+
+
+class _Known(NamedTuple):
+    """The targets as they were read when the table bore that stamp."""
+
+    stamp: tuple[object, ...] = ()
+    live: tuple[Definition, ...] = ()
+    ever: tuple[Definition, ...] = ()
 
 
 def kind_of(terms: Terms) -> Kind:
@@ -83,15 +96,23 @@ class Targets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: tuple[tuple[object, ...], tuple[Definition, ...]] = ((), ())
+        self._known = _Known()
 
     def all(self) -> Sequence[Definition]:
         """Every live target, oldest first: read again when something changed, which one small statement tells."""
+        return self._read().live
+
+    def ever(self) -> Sequence[Definition]:
+        """Every target there ever was, with the last it said, oldest first."""
+        return self._read().ever
+
+    def _read(self) -> _Known:
         with self._database.session() as session:
             stamp = _stamp(session)
-            if stamp != self._known[0]:
-                self._known = (stamp, tuple(_definitions(session)))
-        return self._known[1]
+            if stamp != self._known.stamp:
+                ever = _definitions(session)
+                self._known = _Known(stamp, tuple(each for each in ever if not each.is_deleted), tuple(ever))
+        return self._known
 
     def find(self, kind: Kind, id_: int) -> Definition:
         """The live target of that id. Raises NoSuchTarget."""
@@ -145,24 +166,27 @@ class Targets:
             session.commit()
         return replace(before, muted_until=until)
 
-    def versions(self, id_: int) -> list[tuple[datetime, Terms]]:
-        """What the target has said, and since when, oldest first."""
-        statement = select(TargetVersion).where(TargetVersion.target_id == id_).order_by(col(TargetVersion.version))
+    def versions(self, ids: Collection[int]) -> dict[int, list[tuple[datetime, Terms]]]:
+        """What those targets have said, and since when, oldest first."""
+        statement = select(TargetVersion).where(col(TargetVersion.target_id).in_(ids))
+        found: dict[int, list[tuple[datetime, Terms]]] = {id_: [] for id_ in ids}
         with self._database.session() as session:
-            return [(row.effective_from, read_terms(row.terms)) for row in session.exec(statement)]
+            for row in session.exec(statement.order_by(col(TargetVersion.version))):
+                found[row.target_id].append((row.effective_from, read_terms(row.terms)))
+        return found
 
 
 def _stamp(session: Session) -> tuple[object, ...]:
-    """Differs whenever some target did: its number, its version and until when it is muted, of every live one."""
-    columns = select(Target.id, Target.version, Target.muted_until)
-    return tuple(map(tuple, session.exec(columns.where(col(Target.deleted_at).is_(None)).order_by(col(Target.id)))))
+    """Differs whenever some target did. Every change counts its version up but muting."""
+    return tuple(
+        map(tuple, session.exec(select(Target.id, Target.version, Target.muted_until).order_by(col(Target.id))))
+    )
 
 
 def _definitions(session: Session) -> list[Definition]:
     statement = (
         select(Target, TargetVersion)
-        .join(TargetVersion, (col(TargetVersion.target_id) == Target.id) & (TargetVersion.version == Target.version))
-        .where(col(Target.deleted_at).is_(None))
+        .join(TargetVersion, (col(TargetVersion.target_id) == Target.id) & (TargetVersion.version == _STATED))
         .order_by(col(Target.id))
     )
     return [_definition(target, version) for target, version in session.exec(statement)]
@@ -178,6 +202,7 @@ def _definition(target: Target, version: TargetVersion) -> Definition:
         created_at=target.created_at,
         created_by=target.created_by,
         muted_until=target.muted_until,
+        is_deleted=target.deleted_at is not None,
     )
 
 

@@ -9,6 +9,12 @@ class ApportionError(Exception):
     code = "ERROR"
 
 
+def in_full(error: BaseException) -> str:
+    """The error's sentence with its notes: what operators may read, and callers may not."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{error}{notes}"
+
+
 class InvalidInput(ApportionError):
     """The request is well-formed but asks for something that cannot be answered."""
 

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
         "Empty: a SQLite file under the data directory.",
     )
     currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency of every amount, ISO 4217.")
+    billing_timezone: str = Field(
+        default="UTC",
+        description="IANA zone whose calendar months statements cover. It stays as it is once a month was closed.",
+    )
     prefer_reported_cost: bool = Field(
         default=True,
         description="Which cost is effective when an event reports one and the price book has one too: "

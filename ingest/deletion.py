@@ -41,6 +41,15 @@ class AmbiguousEvent(Conflict):
         super().__init__(f"event {event_id!r} exists on several days ({times}); give start_time too")
 
 
+class AllocatedEvent(Conflict):
+    """The event follows from others: a deletion for good would leave the shares and their offset unequal."""
+
+    code = "ALLOCATED_EVENT"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"event {event_id!r} was allocated; change its rule, charge or bill, and run that again")
+
+
 class MissingTenant(InvalidInput):
     """An id alone names no event."""
 
@@ -82,13 +91,15 @@ class Deletion:
     def event(self, tenant_id: str, event_id: str, day: date | None, principal: Principal) -> EventRow:
         """The event of that identity, once it is deleted: neither a replay nor a correction brings it back.
 
-        Recorded before it happens. Raises NoSuchEvent, AmbiguousEvent or Unavailable.
+        Recorded before it happens. Raises NoSuchEvent, AmbiguousEvent, AllocatedEvent or Unavailable.
         """
         rows = self._store.rows(RowQuery(principal.scope, tenant_id=tenant_id, event_id=event_id, day=day))
         if not rows:
             raise NoSuchEvent(tenant_id, event_id)
         if len(rows) > 1:
             raise AmbiguousEvent(event_id, rows)
+        if rows[0].cost_source == "allocated":
+            raise AllocatedEvent(event_id)
         told = _told(rows[0])
         record_now(self._database, principal.name, Action.DELETE_EVENT, f"{tenant_id}/{event_id}", **told)
         self._store.insert([tombstone(rows[0])])

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from attribution.event import EventRow
-from attribution.store import InsertRefused
-from core.errors import Unavailable
+from attribution.failures import InsertRefused
+from core.errors import Unavailable, in_full
 from ingest.spool import Spool
 from ingest.worker import Worker
 
@@ -18,6 +19,8 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10
 CONFIRM_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 5
+QUARANTINE_SECONDS: Final = 3_600
+"""How long refused rows stay aside before they are tried again: what kept them out may have been mended."""
 _SAMPLE: Final = 8
 
 _logger = logging.getLogger("apportion.spool")
@@ -29,7 +32,7 @@ class StoreRefuses(InsertRefused):
     code = "STORE_REFUSES"
 
     def __init__(self, reason: Exception | None) -> None:
-        super().__init__(f"the events store refuses whatever it is sent: {reason}")
+        super().__init__("it refuses whatever it is sent" + (f": {in_full(reason)}" if reason else ""))
 
 
 def is_away(error: Exception) -> bool:
@@ -55,6 +58,7 @@ class Drainer:
         self._insert = insert
         self._rows = rows
         self._task: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._trouble: Exception | None = None
         self._refusal: Exception | None = None
@@ -69,6 +73,11 @@ class Drainer:
     def _is_running(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    def start(self) -> None:
+        """Begin with what is there, and from time to time with what was refused."""
+        self._retrying = asyncio.create_task(self._retry_refused())
+        self.wake()
+
     def wake(self) -> None:
         """Start to empty the spool, unless it is empty or being emptied."""
         if not self._is_running and self._spool.status.bytes and not self._closing.is_set():
@@ -82,12 +91,14 @@ class Drainer:
     def failed(self, error: Exception) -> None:
         """The store did not take rows: because it is away, or because it refused them."""
         if type(error) is not type(self._trouble):  # once, not for every insert of an outage
-            _logger.warning("events wait in the spool: %s", str(error) or "the events store takes too long")
+            _logger.warning("events wait in the spool: %s", in_full(error) or "the events store takes too long")
         self._trouble = error
 
     async def close(self) -> None:
         """Stop after the batch at hand, or in the midst of it when that takes long; it stays in the spool."""
         self._closing.set()
+        if self._retrying is not None:
+            self._retrying.cancel()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             self._task.cancel()
@@ -106,23 +117,34 @@ class Drainer:
         if not self._spool.status.bytes:
             _logger.warning("the spool is empty again")
 
+    async def _retry_refused(self) -> None:
+        while not self._closing.is_set():
+            await self._sleep(QUARANTINE_SECONDS)
+            try:
+                await self._spooling.run(self._spool.try_refused_again)
+            except OSError:
+                _logger.exception("rows in quarantine cannot be tried again")
+            self.wake()
+
     async def _pause(self, failures: int) -> None:
         """Exponential with full jitter, so that replicas do not come back to a struggling store together."""
-        if not failures:
-            return
-        longest = min(FIRST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
-        try:
-            async with asyncio.timeout(random.uniform(FIRST_PAUSE_SECONDS, longest)):  # noqa: S311 - no secret
+        if failures:
+            longest = min(FIRST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+            await self._sleep(random.uniform(FIRST_PAUSE_SECONDS, longest))  # noqa: S311 - no secret
+
+    async def _sleep(self, seconds: float) -> None:
+        """Return after so long, or at once when it closes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._closing.wait()
-        except TimeoutError:
-            pass
 
     async def _drain_batch(self, limit: int) -> None:
         """Store the next rows and let go of them. A crash in between stores them twice, which changes nothing."""
         batch = await self._spooling.run(self._spool.read, limit)
         refused = await self._refused(batch.rows)
         for row in refused:
-            _logger.error("event %r of tenant %r goes to quarantine: %s", row.event_id, row.tenant_id, self._refusal)
+            why = in_full(self._refusal) if self._refusal else "refused"
+            _logger.error("event %r of tenant %r goes to quarantine: %s", row.event_id, row.tenant_id, why)
         await self._spooling.run(self._spool.take_out, batch, refused)
 
     async def _refused(self, rows: Sequence[EventRow]) -> Sequence[EventRow]:

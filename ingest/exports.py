@@ -15,6 +15,11 @@ from ingest.payloads import Receipt, Rejection
 from ingest.pipeline import OTLP, Item, Pipeline
 from tenants.scope import Scope
 
+HEADERS: Final[Mapping[str, str]] = {
+    field: f"x-apportion-{field.removesuffix('_id')}" for field in ("tenant_id", "team", "feature", "environment")
+}
+"""Field to the header that attributes a whole request."""
+
 _ERRORS_TOLD: Final = 10
 
 
@@ -49,12 +54,9 @@ class Exports:
 
 def attribution(headers: Mapping[str, str], scope: Scope) -> Attribution:
     """What the key leaves no choice about, else what the headers `X-Apportion-...` say."""
-    return Attribution(
-        tenant_id=scope.tenant or headers.get("x-apportion-tenant", ""),
-        team=scope.team or headers.get("x-apportion-team", ""),
-        feature=headers.get("x-apportion-feature", ""),
-        environment=scope.environment or headers.get("x-apportion-environment", ""),
-    )
+    told = {field: headers.get(header, "") for field, header in HEADERS.items()}
+    fixed = {"tenant_id": scope.tenant, "team": scope.team, "environment": scope.environment}
+    return Attribution(**told | {field: value for field, value in fixed.items() if value})
 
 
 def _answer(receipt: Receipt) -> ExportTraceServiceResponse:

@@ -25,7 +25,9 @@ Version = Annotated[int, Meta(ge=0, le=16_382)]
 TagKey = Annotated[str, Meta(min_length=1, max_length=100)]
 TagValue = Annotated[str, Meta(max_length=500)]
 
-Kind = Literal["usage"]
+Kind = Literal["usage", "charge"]
+ChargeCategory = Literal["", "usage", "purchase", "tax", "credit", "adjustment"]
+"""FOCUS's charge categories, in lower case."""
 Workload = Literal["interactive", "batch"]
 Status = Literal["ok", "error", "timeout", "rate_limited", "cancelled", "filtered"]
 
@@ -92,6 +94,8 @@ class EventPayload(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
     quantity: Annotated[str, Meta(max_length=40)] | int | float | None = None
     unit: Name = ""
     cost: Cost | None = None
+    charge_category: ChargeCategory = ""
+    charge_description: Annotated[str, Meta(max_length=1_000)] = ""
     tags: dict[TagKey, TagValue] = {}
 
 

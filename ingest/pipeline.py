@@ -14,6 +14,7 @@ from attribution.event import EventRow, row_version, tombstone
 from core.errors import Unavailable
 from core.settings import Settings
 from ingest.calls import CallIndex, Key, RecentCalls, StoredCall, joined
+from ingest.charges import check_charge
 from ingest.copies import Copy, informedness
 from ingest.counters import Counters
 from ingest.fit import fit_tags
@@ -152,6 +153,7 @@ class Pipeline:
                 if isinstance(item, Copy):
                     self._accept_report(item, door, now, prepared)
                 else:
+                    check_charge(event, scope)
                     self._accept_event(index, event, door, now, prepared)
             except RuleBroken as broken:
                 name = event.event_id if event else None

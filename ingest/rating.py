@@ -39,6 +39,8 @@ class Rating(NamedTuple):
 
 
 _NO_USAGE = Rating(None, None, 0, "", "no_usage")
+_NOT_RATED = Rating(None, None, 0, "", "")
+"""A charge costs what it says, whatever the price book knows about its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ class Rater:
 
     def row(self, measured: Measured, *, event_id: str, source: str, received_at: datetime, version: int) -> EventRow:
         """The row to store for an event that was received at that instant."""
-        rating = self._rate(measured.event, measured.usage, measured.quantity)
+        is_charge = measured.event.kind == "charge"
+        rating = _NOT_RATED if is_charge else self._rate(measured.event, measured.usage, measured.quantity)
         effective, cost_source = self._effective(measured.reported, rating.cost)
-        return _row(
+        row = _row(
             measured,
             rating,
             event_id=event_id,
@@ -109,6 +112,7 @@ class Rater:
             cost_source=cost_source,
             currency=self._currency,
         )
+        return _charged(row, measured.event) if is_charge else row
 
     def rerated(self, row: EventRow) -> EventRow:
         """The stored row with the money that today's prices and rules give it; its version, as all else, stays.
@@ -235,6 +239,10 @@ def _row(
     return EventRow._make(
         (*identity, *_told_of(event), *timing, *tokens, *quantity, *costs, *provenance, event.tags, *_NO_CHARGE)
     )
+
+
+def _charged(row: EventRow, event: EventPayload) -> EventRow:
+    return row._replace(charge_category=event.charge_category, charge_description=event.charge_description)
 
 
 _TOLD: Final = EventRow._fields[EventRow._fields.index("team") : EventRow._fields.index("duration_ms")]

@@ -95,6 +95,12 @@ def _mended(path: Path) -> Segment:
     return Segment(path, size)
 
 
+def brought_back(quarantine: Path, directory: Path) -> list[Segment]:
+    """The segments that were set aside, moved to where they are drained again."""
+    paths = sorted(quarantine.glob(f"*{SUFFIX}"))
+    return [_mended(path.rename(directory / path.name)) for path in paths]
+
+
 def discard_empty(segment: Segment) -> bool:
     """Delete a segment in which nothing waits; True when that was the case."""
     if segment.start < segment.size:

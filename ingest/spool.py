@@ -3,7 +3,7 @@
 The spool is a directory of segments, named by the instant they were begun. Each process begins segments of its own and
 never appends to an older one, so a write that a crash cut short is always the end of a file: it was never
 acknowledged, and is cut off at the next open. A damaged record is copied to `damaged/`, counted and logged; rows that
-ClickHouse refuses go to `quarantine/` as a segment, so that moving the file back up redrives them.
+ClickHouse refuses go to `quarantine/` as a segment, which is moved back now and then, and at the next open.
 
 Reading on after a crash may repeat rows that were stored already: rows carry versions, and a copy changes nothing. For
 the same reason the order between spooled and fresh rows does not matter.
@@ -29,6 +29,7 @@ from ingest.segments import (
     Segment,
     UnreadableRows,
     begin,
+    brought_back,
     discard_empty,
     existing,
     keep,
@@ -92,6 +93,8 @@ class SpoolStatus(NamedTuple):
     spooled: int = 0
     drained: int = 0
     quarantined: int = 0
+    retried: int = 0
+    """Rows put back from the quarantine."""
     damaged: int = 0
     """Records that could not be read back."""
     unaccounted: int = 0
@@ -117,6 +120,7 @@ class Spool:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self.status = SpoolStatus()
         self._directory = directory
+        self._quarantine = directory / "quarantine"
         self._max_bytes = max_bytes
         self._segments: list[Segment] = []
         self._owner: int | None = None
@@ -136,6 +140,7 @@ class Spool:
                 return
             try:
                 self._owner = own(self._directory)
+                brought_back(self._quarantine, self._directory)
                 self._segments = existing(self._directory)
                 rows = sum(found.rows for _, found in self._found())
                 self._tell(events=rows, found=self.status.found + rows)
@@ -178,8 +183,7 @@ class Spool:
         """Let the batch go, all of it stored but the rows refused; those go to quarantine. Raises OSError."""
         with self._turn:
             if refused:
-                directory = made(self._directory / "quarantine")
-                keep(directory / _name(), record(refused))
+                keep(made(self._quarantine) / _name(), record(refused))
             self._pass(batch)
             status, rows = self.status, len(batch.rows)
             self._tell(
@@ -189,6 +193,15 @@ class Spool:
                 damaged=status.damaged + batch.damaged,
             )
             self._balance()
+
+    def try_refused_again(self) -> None:
+        """Put back what is in quarantine, behind all that waits. Raises OSError."""
+        with self._turn:
+            self._seal()
+            segments = brought_back(self._quarantine, self._directory)
+            rows = sum(found.rows for segment in segments for found in segment.frames())
+            self._segments += segments
+            self._tell(events=self.status.events + rows, retried=self.status.retried + rows)
 
     def close(self) -> None:
         """Let go of the directory; what waits in it, waits for the next process."""

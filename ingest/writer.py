@@ -74,7 +74,7 @@ class Writer:
     async def start(self) -> None:
         """Own the spool, and begin to store what the last process left there. Raises SpoolInUse or SpoolUnwritable."""
         await self._spooling.run(self.spool.open)
-        self._drainer.wake()
+        self._drainer.start()
 
     def check_room(self, count: int) -> None:
         """Raises QueueFull when so many more rows may not wait now."""

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FIGURES = ["ingest", "ingest, coalesced", "server memory", "query, 100 rows", "query, 5,000 rows", "decisions, p99", "decisions"]
+FIGURES = [
+    "ingest",
+    "ingest, coalesced",
+    "server memory",
+    "query, 100 rows",
+    "query, 5,000 rows",
+    "decisions, p99",
+    "decisions",
+]
 
 
 @pytest.mark.slow

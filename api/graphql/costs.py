@@ -102,16 +102,17 @@ class CostConnection:
 
 def selected_measures(selections: list[Selection]) -> tuple[Measure, ...]:
     """The measures that the caller selected on rows or totals."""
-    names = dict.fromkeys(_names(selections))
+    names = dict.fromkeys(selected_names(selections))
     return tuple(_MEASURES_BY_FIELD[name] for name in names if name in _MEASURES_BY_FIELD)
 
 
-def _names(selections: list[Selection]) -> Iterator[str]:
+def selected_names(selections: list[Selection]) -> Iterator[str]:
+    """Every name that the caller selected, at any depth."""
     for selection in selections:
         if isinstance(selection, SelectedField):
             yield selection.name
         if isinstance(selection, SelectedField | FragmentSpread | InlineFragment):
-            yield from _names(selection.selections)
+            yield from selected_names(selection.selections)
 
 
 def connection(report: CostReport, question: str, *, with_edges: bool) -> CostConnection:
@@ -214,4 +215,4 @@ async def costs(
         page=_page(context, first, after, question),
     )
     report = await context.services.read(context.services.store.report, query)
-    return connection(report, question, with_edges="edges" in set(_names(info.selected_fields)))
+    return connection(report, question, with_edges="edges" in set(selected_names(info.selected_fields)))

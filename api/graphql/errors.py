@@ -10,7 +10,7 @@ from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.exceptions import StrawberryInputCoercionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from api.failures import log_unexpected
+from api.failures import log_reason, log_unexpected
 from core.errors import ApportionError
 
 # The codes Apollo clients, gateways and test tools know.
@@ -41,6 +41,8 @@ def _presentable(error: GraphQLError, ids: dict[tuple[type, str], str], *, hide_
     code = code_of(error)
     if code is None:
         return _masked(error, ids)
+    if (cause := cause_of(error)) is not None:
+        log_reason(cause)
     if hide_suggestions:
         error.message = SUGGESTION.sub("", error.message)
     error.extensions = {**(error.extensions or {}), "code": code}

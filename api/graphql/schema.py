@@ -8,7 +8,22 @@ from typing import Any, Final
 
 import strawberry
 
-from api.graphql import audit, channels, costs, erasure, notifications, operations, prices, rejected, repricing, status
+from api.graphql import (
+    audit,
+    breaches,
+    budgets,
+    channels,
+    costs,
+    dry_run,
+    erasure,
+    guardrails,
+    notifications,
+    operations,
+    prices,
+    rejected,
+    repricing,
+    status,
+)
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
 from api.services import Services
@@ -37,6 +52,10 @@ class Query:
     audit_log = _field(audit.audit_log)
     channels = _field(channels.channels)
     notifications = _field(notifications.notifications)
+    budgets = _field(budgets.budgets)
+    guardrails = _field(guardrails.guardrails)
+    budget_dry_run = _field(dry_run.budget_dry_run)
+    breaches = _field(breaches.breaches)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -52,6 +71,15 @@ class Mutation:
     delete_channel = _field(channels.delete_channel)
     test_channel = _field(channels.test_channel)
     retry_notifications = _field(notifications.retry_notifications)
+    create_budget = _field(budgets.create_budget)
+    update_budget = _field(budgets.update_budget)
+    delete_budget = _field(budgets.delete_budget)
+    mute_budget = _field(budgets.mute_budget)
+    create_guardrail = _field(guardrails.create_guardrail)
+    update_guardrail = _field(guardrails.update_guardrail)
+    delete_guardrail = _field(guardrails.delete_guardrail)
+    mute_guardrail = _field(guardrails.mute_guardrail)
+    acknowledge_breach = _field(breaches.acknowledge_breach)
 
 
 def make_schema(*, introspection: bool = True) -> GuardedSchema:

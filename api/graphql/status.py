@@ -13,9 +13,9 @@ from api.graphql.inputs import TimeRange
 from api.graphql.paging import check_page_size
 from api.graphql.scalars import BigInt
 from attribution.dimensions import Dimension
+from attribution.failures import StoreUnavailable
 from attribution.measures import Measure
 from attribution.query import Condition, CostQuery, Filter, MeasureBound, Operator, Order, Page
-from attribution.store import StoreUnavailable
 from core.time import Preset, Window, parse_timezone
 from ingest.counters import OUTCOMES
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
+from attribution.event import UNATTRIBUTED
 from ingest.otlp.encoding import Attributes, Span
 from ingest.otlp.mapping import AttributeMapping, Fields, tag_key
 from ingest.otlp.values import filled, label, text
-
-UNATTRIBUTED: Final = "unattributed"
-"""The tenant of calls that nobody claimed."""
 
 
 @dataclass(frozen=True, kw_only=True)

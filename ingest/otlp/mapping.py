@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from core.errors import InvalidInput
 from ingest.otlp.content import SECRETS, is_content
-from ingest.otlp.table import BAGS, INHERITED, RESOURCE, SIGNALS, TAGS, TEXTS, TOKENS, Names
+from ingest.otlp.table import BAGS, IDS, INHERITED, RESOURCE, SIGNALS, TAGS, TEXTS, TOKENS, Names
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,11 @@ class AttributeMapping:
     signals: Mapping[str, Names]
     tags: Names
 
+    def tags_by_prefix(self, name: str) -> bool:
+        """Whether a prefix of the allow-list covers the attribute, which names no id."""
+        prefixes = tuple(tag[:-1] for tag in self.tags if tag.endswith("*"))
+        return name.startswith(prefixes) and not any(name in self.inherited.names[field] for field in IDS)
+
     def reading(self, **fields: Names) -> Self:
         """This mapping with the named attributes read before all others for an inherited field such as `tenant_id`.
 
@@ -64,8 +69,7 @@ def _before(known: Fields, fields: Mapping[str, Names]) -> Fields:
 @lru_cache(maxsize=16_384)
 def tag_key(mapping: AttributeMapping, name: str) -> str | None:
     """The key under which an attribute becomes a tag; None if it is not allowed, is content, or smells of a secret."""
-    allowed = any(name.startswith(tag[:-1]) if tag.endswith("*") else name == tag for tag in mapping.tags)
-    if not allowed or is_content(name) or SECRETS.search(name):
+    if not (name in mapping.tags or mapping.tags_by_prefix(name)) or is_content(name) or SECRETS.search(name):
         return None
     key = next((name.removeprefix(bag) for bag in BAGS if name.startswith(bag)), name)
     return key if 0 < len(key) <= 100 else None

@@ -225,11 +225,15 @@ RESOURCE: Final[Mapping[str, Names]] = {
 }
 """What holds for a whole process."""
 
+IDS: Final = ("tenant_id", "user_id", "session_id", "request_id")
+"""Inherited fields that are ids: what names one is no tag too, or erasing a user would leave him in the tags."""
+
 TAGS: Final = (
     *("user.*", "tenant.*", "session.*", "app.*", "feature", "cost_center", "tag.tags"),
     *("traceloop.association.properties.*", "ai.telemetry.metadata.*"),
 )
-"""The default allow-list: exact names, or prefixes that end in `*`. A bag's prefix is cut from the tag's key."""
+"""The default allow-list: exact names, or prefixes that end in `*`, which leave ids out. A bag's prefix is cut from the
+tag's key."""
 
 
 class Timing(NamedTuple):

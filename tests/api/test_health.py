@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from ingest.exports import HEADERS
 from tests.app import Api, running_api
 from tests.engines import connect, fresh_clickhouse_url
 from tests.ingest.events import wire_event
@@ -106,10 +107,14 @@ def test_a_store_that_fails_in_an_unforeseen_way_is_logged_and_not_explained(pos
 
 
 @pytest.mark.slow
-def test_without_the_events_store_it_is_ready_for_as_long_as_the_spool_takes_events(own_server, tmp_path):
+def test_without_the_events_store_it_is_ready_for_as_long_as_the_spool_takes_events(own_server, tmp_path, caplog):
     with running_api(own_server.url("apportion"), tmp_path) as api:
         own_server.kill()
         assert readiness(api) == (200, {"database": "ok", "events": "spooling"})
+        answer = api.graphql("{ costs(timeRange: {preset: LAST_7_DAYS}) { totalCount } }")
+        assert answer["errors"][0]["extensions"]["code"] == "STORE_UNAVAILABLE"
+        assert "127.0.0.1" not in str(answer)
+        assert "try again shortly (" in caplog.text
         assert api.client.get("/healthz").text == "ok"
         own_server.start()
         assert readiness(api) == (200, READY["checks"])
@@ -159,6 +164,14 @@ def test_a_browser_of_a_known_origin_may_call(dashboard_api, path):
     assert answer.headers["access-control-allow-origin"] == DASHBOARD
     assert "Origin" in answer.headers["vary"]
     assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_browser_may_also_delete_and_attribute(dashboard_api):
+    asked = {"origin": DASHBOARD, "access-control-request-method": "DELETE"}
+    asked["access-control-request-headers"] = ", ".join(["content-encoding", *HEADERS.values()])
+    preflight = dashboard_api.client.options("/v1/events/one", headers=asked)
+    assert preflight.status_code == 200
+    assert "DELETE" in preflight.headers["access-control-allow-methods"]
 
 
 def test_a_refusal_can_be_read_by_a_browser_of_a_known_origin(dashboard_api):

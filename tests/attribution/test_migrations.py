@@ -9,9 +9,10 @@ from decimal import Decimal
 
 import pytest
 
+from attribution.failures import StoreUnavailable
 from attribution.measures import Measure
 from attribution.migrations import ChangedMigration, migrations
-from attribution.store import Store, StoreUnavailable
+from attribution.store import Store
 from tests.attribution.conftest import open_store
 from tests.attribution.factories import event
 from tests.attribution.reports import costs_by

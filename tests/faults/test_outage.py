@@ -59,6 +59,22 @@ def test_clickhouse_killed_and_started_again(clickhouse: ClickHouseServer, tmp_p
         assert product.get("/readyz")[1]["checks"]["events"] == "ok"
 
 
+def test_started_while_clickhouse_is_away(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
+    clickhouse.kill()
+    with Product(tmp_path / "product", clickhouse.url("events")) as product:
+        assert product.get("/readyz") == (200, {"ready": True, "checks": {"database": "ok", "events": "spooling"}})
+        with Load(product) as load:
+            load.work_for(0.5)
+            clickhouse.start()
+            wait_until(lambda: product.get("/readyz")[1]["checks"]["events"] == "ok")
+        wait_until(lambda: is_drained(product))
+        load.verify()
+        report(load.told())
+        assert set(load.statuses) == {200}
+        assert load.outcomes["spooled"] > 0
+        assert_balanced(product)
+
+
 def test_both_killed(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
     """The product dies with rows in its spool, in the midst of filling or emptying it; the next one finds them."""
     random = Random(ROUNDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from api.doors import Doors, MissingExtra
 from api.otlp_grpc import GrpcPortInUse
 from api.services import Services
+from ingest import admission
 from tenants.principal import Role
 from tests.app import Api, running_api
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
@@ -153,6 +155,28 @@ def test_other_signals_are_accepted_and_not_billed(door: tuple[Api, int], signal
         assert refusal(call, b"\xff\xff", (("x-api-key", api.key),))[0] is grpc.StatusCode.INVALID_ARGUMENT
     assert api.services.pipeline.counters.ignored[signal] > 0
     assert api.services.pipeline.counters.total("received") == 0
+
+
+def test_exports_wait_for_room_like_those_over_http(
+    embedded_clickhouse: EmbeddedClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "PATIENCE_SECONDS", 0.01)
+    bodies = [export(*(chat({"app.number": f"{export_}.{n}"}) for n in range(200))) for export_ in range(8)]
+    with (
+        fresh_clickhouse_url(embedded_clickhouse) as url,
+        running_grpc(url, tmp_path, ingest_body_bytes=len(bodies[0])) as (api, port),
+        calling(port) as call,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        mine = (("x-api-key", api.key),)
+        attempts = [threads.submit(call, body, metadata=mine) for body in bodies]
+        errors = [error for attempt in attempts if (error := attempt.exception()) is not None]
+        assert errors
+        for error in errors:
+            assert isinstance(error, grpc.RpcError)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+            assert "too many bytes" in error.details()  # type: ignore[attr-defined]
+        assert totals(api)["operations"] == 200 * (8 - len(errors))
 
 
 def test_an_unknown_service_is_not_implemented(door: tuple[Api, int]) -> None:

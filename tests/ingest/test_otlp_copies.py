@@ -38,7 +38,7 @@ def test_copies_of_a_response_in_different_traces_are_one_call() -> None:
         reading = read(*order)
         (event,), (call,) = reading.events, reading.calls
         assert (event.tenant_id, event.input_tokens, event.cache_read_input_tokens) == ("acme", 100, 60)
-        assert event.tags == {"tenant.id": "acme", "app.plan": "pro", "app.tier": "gold"}
+        assert event.tags == {"app.plan": "pro", "app.tier": "gold"}
         assert (event.duration_ms, event.start_time.microsecond) == (100, 0)
         assert (call.identity, "tenant_id" in call.implied, len(call.spans)) == ("response", False, 2)
         assert (reading.spans, reading.collapsed) == (2, 1)

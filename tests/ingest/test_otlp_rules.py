@@ -350,10 +350,23 @@ def test_a_tenant_is_found_where_libraries_carry_it(values: dict[str, object]) -
 
 def test_a_tenants_own_mapping_is_read_first() -> None:
     mapping = DEFAULT.reading(tenant_id=("shop.customer",)).tagging("shop.*")
-    body = export(chat({"tenant.id": "general", "shop.customer": "acme", "shop.secret_key": "s3cr3t"}))
+    body = export(
+        chat({"tenant.id": "general", "shop.customer": "acme", "shop.plan": "pro", "shop.secret_key": "s3cr3t"})
+    )
     (event,) = read_traces(body, PROTOBUF, defaults=Attribution(), mapping=mapping).events
     assert event.tenant_id == "acme"
-    assert event.tags == {"tenant.id": "general", "shop.customer": "acme"}
+    assert event.tags == {"shop.plan": "pro"}
+
+
+@pytest.mark.parametrize(
+    "name", ["user.id", "session.id", "tenant.id", "app.request.id", "ai.telemetry.metadata.userId",
+             "ai.telemetry.metadata.sessionId", "traceloop.association.properties.user_id"]
+)  # fmt: skip
+def test_an_id_is_a_tag_only_when_its_very_name_is_asked_for(name: str) -> None:
+    told = chat({name: "someone", "user.plan": "pro"})
+    assert event_of(told).tags == {"user.plan": "pro"}
+    (event,) = read_traces(export(told), PROTOBUF, defaults=Attribution(), mapping=DEFAULT.tagging(name)).events
+    assert sorted(event.tags.values()) == ["pro", "someone"]
 
 
 def test_a_mapping_for_an_unknown_field_is_refused() -> None:

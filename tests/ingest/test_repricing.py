@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from attribution.event import EventRow
+from attribution.failures import StoreUnavailable
 from attribution.rows import RowQuery
-from attribution.store import Store, StoreUnavailable
+from attribution.store import Store
 from core.database import Database
 from core.settings import Settings
 from ingest.rating import Rater

@@ -212,13 +212,27 @@ def test_rows_of_another_version_are_read_where_that_is_possible(tmp_path: Path)
     assert aside.read_bytes() == newer
 
 
-def test_a_quarantined_segment_moved_back_is_spooled_again(tmp_path: Path) -> None:
+def test_what_is_in_quarantine_is_tried_again_by_the_next_process(tmp_path: Path) -> None:
     good, bad = event(), event(feature="bad")
     spooled(tmp_path, [good, bad])
     with opened(tmp_path) as spool:
         spool.take_out(spool.read(10), refused=[bad])
         assert (spool.status.drained, spool.status.quarantined, spool.status.events) == (1, 1, 0)
-    (aside,) = (tmp_path / "quarantine").iterdir()
-    aside.rename(tmp_path / aside.name)
     with opened(tmp_path) as spool:
+        assert spool.status.found == 1
         assert drained(spool) == [bad]
+    assert [*(tmp_path / "quarantine").iterdir()] == []
+
+
+def test_what_is_in_quarantine_can_be_tried_again_while_others_come_and_go(tmp_path: Path) -> None:
+    bad, waiting, fresh = event(feature="bad"), event(), event()
+    spooled(tmp_path, [bad])
+    with opened(tmp_path) as spool:
+        spool.take_out(spool.read(10), refused=[bad])
+        spool.append([waiting])
+        outstanding = spool.read(10)
+        spool.try_refused_again()
+        spool.append([fresh])
+        spool.take_out(outstanding)
+        assert drained(spool) == [bad, fresh]
+        assert (spool.status.retried, spool.status.events, spool.status.unaccounted) == (1, 0, 0)

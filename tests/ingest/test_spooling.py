@@ -61,10 +61,15 @@ def test_rows_the_store_refuses_hold_up_nobody_and_are_kept(api: Api, tmp_path: 
         assert 'apportion_spool_rows_total{outcome="quarantined"} 2.0' in metrics
         assert 'apportion_spool_rows_total{outcome="drained"} 38.0' in metrics
         assert "apportion_spool_unaccounted 0.0" in metrics
-    quarantine = Spool(tmp_path / "spool" / "quarantine", 10**9)
-    quarantine.open()
-    assert sorted(row.event_id for row in quarantine.read(100).rows) == ["e17", "e3"]
-    quarantine.close()
+        quarantine = Spool(tmp_path / "spool" / "quarantine", 10**9)
+        quarantine.open()
+        assert sorted(row.event_id for row in quarantine.read(100).rows) == ["e17", "e3"]
+        quarantine.close()
+    api.services.pipeline._writer.spool.try_refused_again()
+    assert api.post_events(wire_event("e41")).json()["accepted"] == 1
+    api.client.portal.call(api.services.pipeline._writer._drainer.wake)  # type: ignore[union-attr]
+    eventually(lambda: is_drained(api))
+    assert stored(api) == 42
 
 
 @pytest.mark.slow

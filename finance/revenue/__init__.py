@@ -1,0 +1,1 @@
+"""What tenants pay: modelled from their tier, or actual revenue, which wins."""
