@@ -65,7 +65,7 @@ def make_app(services: Services) -> Starlette:
 
 def _graphql(services: Services) -> GraphQLApp:
     async def context(connection: HTTPConnection) -> Context:
-        return Context(await authenticate(connection, services), services, datetime.now(UTC))
+        return Context(await authenticate(connection, services), services, datetime.now(UTC), connection)
 
     settings = services.settings
     return GraphQLApp(

@@ -19,8 +19,10 @@ from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
 from budgets.notices import Notice
+from budgets.openings import Openings
 from budgets.relay import Relay
 from budgets.round import Round
+from budgets.stream import SnapshotStream
 from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
@@ -91,6 +93,8 @@ class Services:
             Relay(self.database),
             interval_seconds=settings.budget_interval_seconds,
         )
+        self.openings = Openings(self.database, self.targets, self.live)
+        self.snapshots = SnapshotStream(self.live)
         self.decider = Decider(
             self.live,
             stale_seconds=settings.decisions_stale_seconds,
@@ -145,8 +149,14 @@ class Services:
         await self.courier.start()
         await self.evaluator.start()
 
+    def end_subscriptions(self) -> None:
+        """Tell nobody anything any more."""
+        self.openings.close()
+        self.snapshots.close()
+
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
+        self.end_subscriptions()
         await self.pipeline.close()
         await self.evaluator.close()
         await self.courier.close()

@@ -72,11 +72,24 @@ def serve(services: Services, *, announce: Callable[[str], None] = lambda _: Non
                 console.print("ClickHouse does not answer: events wait in the spool until it does")
             announce(url)
             _end_quietly()
-            server = uvicorn.Server(_config(services))
+            server = _Server(services)
             _keep_pauses_short()
             server.run(sockets=[listener])
     finally:
         services.release()  # for when it never came to serving, which ends with releasing them
+
+
+class _Server(uvicorn.Server):
+    """Ends subscriptions first when told to stop: they would never end by themselves."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(_config(services))
+        self._services = services
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is under way."""
+        self._services.end_subscriptions()
+        await super().shutdown(sockets)
 
 
 def _config(services: Services) -> uvicorn.Config:
