@@ -19,6 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 from api.auth import authenticate, guarded
 from api.bills import bill_door
 from api.catching_up import catching_up
+from api.decisions import decision_routes
 from api.doors import Doors
 from api.exports import Exports
 from api.graphql.context import Context
@@ -46,6 +47,7 @@ def make_app(services: Services) -> Starlette:
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
+            *decision_routes(services),
             *doors.routes(),
             *Statements(services).routes(),
             *Exports(services).routes(),
@@ -73,7 +75,7 @@ def make_app(services: Services) -> Starlette:
 
 def _graphql(services: Services) -> GraphQLApp:
     async def context(connection: HTTPConnection) -> Context:
-        return Context(await authenticate(connection, services), services, datetime.now(UTC))
+        return Context(await authenticate(connection, services), services, datetime.now(UTC), connection)
 
     settings = services.settings
     return GraphQLApp(

@@ -6,19 +6,27 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 
 from sqlmodel import Session
 
+from attribution.event import EventRow
 from attribution.failures import StoreUnavailable
 from attribution.measures import Measure
 from attribution.store import Store
 from budgets.breaches import Breaches
+from budgets.decisions import Decider, WhenStale
 from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
 from budgets.notices import Notice
+from budgets.openings import Openings
 from budgets.relay import Relay
 from budgets.round import Round
+from budgets.stream import SnapshotStream
 from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
@@ -29,7 +37,6 @@ from finance.bills.importing import BillImporter
 from finance.revenue.actual import Actuals
 from finance.revenue.books import Bookkeeping
 from finance.reconciling import Reconciler
-from finance.statements.charges import NoTierCharges
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
 from finance.statements.tier_charges import RevenueCharges
@@ -118,14 +125,20 @@ class Services:
             currency=settings.currency,
             tolerance_percent=settings.reconciliation_tolerance,
         )
+        self.openings = Openings(self.database, self.targets, self.live)
+        self.snapshots = SnapshotStream(self.live)
+        self.decider = Decider(
+            self.live,
+            stale_seconds=settings.decisions_stale_seconds,
+            when_stale=WhenStale(settings.decisions_when_stale),
+        )
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self._stored)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
         zone = parse_timezone(settings.billing_timezone)
         charges = RevenueCharges(self.store.report, self.bookkeeping)
         drafting = Drafting(self.store, charges, zone, settings.currency, settings.retention_days)
-        self.statements = Closer(self.database, drafting)
-        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting, _announce)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)
@@ -169,8 +182,14 @@ class Services:
         await self.courier.start()
         await self.evaluator.start()
 
+    def end_subscriptions(self) -> None:
+        """Tell nobody anything any more."""
+        self.openings.close()
+        self.snapshots.close()
+
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
+        self.end_subscriptions()
         await self.pipeline.close()
         await self.evaluator.close()
         await self.courier.close()
@@ -184,6 +203,11 @@ class Services:
         self.erased.close()
         self.store.close()
         self.database.close()
+
+    def _stored(self, rows: Sequence[EventRow]) -> None:
+        """Budgets may have been touched, and reservations have their events."""
+        self.decider.stored(rows, datetime.now(UTC))
+        self.evaluator.wake()
 
 
 def _tell(session: Session, notice: Notice) -> None:

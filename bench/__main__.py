@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from bench import ingest, query
+from bench import decisions, ingest, query
 from bench.chunks import CHUNK_EVENTS, Chunk
 from bench.figures import Figure, show, write
 from bench.limit import Limit
@@ -33,6 +33,7 @@ class Part(Enum):
     INGEST = "ingest"
     QUERY = "query"
     MEMORY = "memory"
+    DECISIONS = "decisions"
 
 
 def main(
@@ -66,6 +67,9 @@ def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Itera
         chunks = chunks or _chunks(directory, events, JSON_ARRAYS, _SEED)
         console.print("measuring queries ...")
         yield from query.measure(chunks, directory / "queried", runs)
+    if Part.DECISIONS in parts:
+        console.print("measuring decisions ...")
+        yield from decisions.measure(directory / "decided", budgets=min(decisions.BUDGETS, events))
 
 
 def _chunks(directory: Path, events: int, workload: Workload, seed: int) -> list[Chunk]:

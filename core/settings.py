@@ -127,6 +127,17 @@ class Settings(BaseSettings):
         le=3_600,
         description="How long at most lies between two evaluations of budgets; events that arrive cause one at once.",
     )
+    decisions_stale_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="Age of the last evaluation from which on decisions count as stale. More than the interval of "
+        "evaluations.",
+    )
+    decisions_when_stale: Literal["allow", "deny"] = Field(
+        default="allow",
+        description="What `/v1/decisions` answers for operations under an enforced budget while it is stale: let them "
+        "go ahead, or not.",
+    )
     cors_origins: list[str] = Field(
         default=[], description='Browser origins that may call the API, as JSON: `["https://app.example"]`.'
     )

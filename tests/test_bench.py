@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 INGEST = ["ingest, JSON", "ingest, OTLP", "ingest, single events"]
-FIGURES = [*INGEST, "server memory", "query, 100 rows", "query, 5,000 rows"]
+QUERIES = ["query, 100 rows", "query, 5,000 rows"]
+FIGURES = [*INGEST, "server memory", *QUERIES, "decisions, p99", "decisions"]
 
 
 @pytest.mark.slow

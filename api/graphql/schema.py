@@ -32,6 +32,7 @@ from api.graphql import (
     status,
     tenants,
     tiers,
+    subscriptions,
 )
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
@@ -44,6 +45,11 @@ LIMITS: Final = Limits(max_cost=200_000)
 def _field(resolver: Callable[..., Any]) -> Any:
     """The resolver as a field that is described by its docstring."""
     return strawberry.field(resolver, description=getdoc(resolver))
+
+
+def _subscription(resolver: Callable[..., Any]) -> Any:
+    """The resolver as a subscription that is described by its docstring."""
+    return strawberry.subscription(resolver, description=getdoc(resolver))
 
 
 @strawberry.type(description="Every question that can be asked.")
@@ -115,9 +121,17 @@ class Mutation:
     true_up = _field(reconciliation.true_up)
 
 
+@strawberry.type(description="Everything that is told as it happens.")
+class Subscription:
+    """Root of subscriptions."""
+
+    breach_opened = _subscription(subscriptions.breach_opened)
+    budget_status = _subscription(subscriptions.budget_status)
+
+
 def make_schema(*, introspection: bool = True) -> GuardedSchema:
     """The whole API."""
-    return build_schema(Query, Mutation, limits=LIMITS, introspection=introspection)
+    return build_schema(Query, Mutation, Subscription, limits=LIMITS, introspection=introspection)
 
 
-__all__ = ["LIMITS", "Mutation", "Query", "Services", "make_schema"]
+__all__ = ["LIMITS", "Mutation", "Query", "Services", "Subscription", "make_schema"]
