@@ -116,7 +116,6 @@ class Services:
             Relay(self.database),
             interval_seconds=settings.budget_interval_seconds,
         )
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=lambda _: self.evaluator.wake())
         self.reconciler = Reconciler(self.store, self.database, self.book, lateness_days=settings.bill_lateness_days)
         self.true_ups = TrueUps(
             self.store,
