@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlmodel import Session
 
@@ -34,9 +31,9 @@ from core.time import parse_timezone
 from finance.allocation_rules import AllocationRules
 from finance.allocations import Allocator
 from finance.bills.importing import BillImporter
+from finance.reconciling import Reconciler
 from finance.revenue.actual import Actuals
 from finance.revenue.books import Bookkeeping
-from finance.reconciling import Reconciler
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
 from finance.statements.tier_charges import RevenueCharges

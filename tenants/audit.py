@@ -57,14 +57,6 @@ class Action(Enum):
     DELETE_GUARDRAIL = "guardrail.delete"
     MUTE_GUARDRAIL = "guardrail.mute"
     ACKNOWLEDGE_BREACH = "breach.acknowledge"
-    CREATE_TIER = "tier.create"
-    UPDATE_TIER = "tier.update"
-    SET_TERMS = "tier.set_terms"
-    SAVE_TENANT = "tenant.save"
-    ASSIGN_TIER = "tenant.assign_tier"
-    IMPORT_REVENUE = "revenue.import"
-    CLOSE_STATEMENT = "statement.close"
-    REOPEN_STATEMENT = "statement.reopen"
 
 
 class AuditRecord(SQLModel, table=True):

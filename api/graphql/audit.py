@@ -48,14 +48,6 @@ _ACTIONS = {
     Action.DELETE_GUARDRAIL: "A guardrail was deleted; its breaches stay on record.",
     Action.MUTE_GUARDRAIL: "A guardrail was muted until some time, or no longer.",
     Action.ACKNOWLEDGE_BREACH: "Somebody took a breach on; the target is its id.",
-    Action.CREATE_TIER: "A tier was made.",
-    Action.UPDATE_TIER: "A tier got another name or description.",
-    Action.SET_TERMS: "A tier got terms from a date on.",
-    Action.SAVE_TENANT: "What is known of a tenant was changed.",
-    Action.ASSIGN_TIER: "A tenant got a tier for a time, or lost it.",
-    Action.IMPORT_REVENUE: "Actual revenue was entered.",
-    Action.CLOSE_STATEMENT: "A tenant's month was closed into a statement.",
-    Action.REOPEN_STATEMENT: "A statement was reopened; the details say why.",
 }
 described_enum(Action, "AuditAction", "What can be done that is recorded.", _ACTIONS.__getitem__)
 

@@ -30,9 +30,9 @@ from api.graphql import (
     simulation,
     statements,
     status,
+    subscriptions,
     tenants,
     tiers,
-    subscriptions,
 )
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
