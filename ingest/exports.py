@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,7 +38,7 @@ class Exports:
         Raises UnreadableTraces, and Unavailable when the same export should be sent again.
         """
         defaults = attribution(headers, scope)
-        reading = await asyncio.to_thread(read_traces, body, content_type, defaults=defaults, mapping=self._mapping)
+        reading = await self._pipeline.read(read_traces, body, content_type, defaults=defaults, mapping=self._mapping)
         rejections = [
             Rejection(index, span.field, span.rule, span.message, span.span)
             for index, span in enumerate(reading.rejected, len(reading.calls))
@@ -49,7 +48,7 @@ class Exports:
 
     async def ignored(self, signal: Signal, body: bytes, content_type: str) -> Message:
         """The answer to an export that is accepted and not billed. Raises UnreadableExport."""
-        self._pipeline.counters.ignored[signal.name] += await asyncio.to_thread(signal.count, body, content_type)
+        self._pipeline.counters.ignored[signal.name] += await self._pipeline.read(signal.count, body, content_type)
         return signal.response()
 
 

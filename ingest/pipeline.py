@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from attribution.event import EventRow
 from core.errors import Unavailable
@@ -18,6 +18,9 @@ from ingest.spool import SpoolStatus
 from ingest.worker import Worker
 from ingest.writer import Durable, Writer
 from tenants.scope import Scope
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FEW_ITEMS: Final = 20
 """So many are prepared in less time than it takes to hand them to a thread."""
@@ -70,6 +73,10 @@ class Pipeline:
         if door.keeps_refused and prepared.refused:
             await self._rejected.keep(prepared.refused, source=door.source, key_name=sender, scope=scope)
         return prepared.receipt
+
+    async def read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a door's reader makes of a body, where bodies are prepared: more threads would only contend."""
+        return await self._preparing.run(function, *args, **kwargs)
 
     async def _prepared(self, items: Sequence[Item], door: Door, scope: Scope) -> Prepared:
         """The items prepared, in the order in which bodies came."""

@@ -11,7 +11,6 @@ from typing import Final, TypedDict
 import msgspec
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -62,7 +61,7 @@ class IngestRoutes:
         """
         items, sender = split_items(await self._body(request), self._settings.max_body_events), _sender(request)
         defaults = attribution(request.headers, sender["scope"])
-        calls = await run_in_threadpool(read_payloads, items, defaults=defaults, mapping=self._mapping)
+        calls = await self._pipeline.read(read_payloads, items, defaults=defaults, mapping=self._mapping)
         return _receipt(await self._pipeline.ingest(calls, door=LITELLM, **sender))
 
     async def traces(self, request: Request) -> Response:

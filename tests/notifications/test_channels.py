@@ -53,7 +53,9 @@ def test_a_name_that_cannot_be_written_is_refused(name):
         NewChannel(name, Kind.WEBHOOK, URL)
 
 
-@pytest.mark.parametrize("secret", ["", "secret", "whsec_", "whsec_c2hvcnQ=", "whsec_!!", "c2hvcnQgYnV0IGxvbmcgZW5vdWdoIHRvIHNpZ24="])
+@pytest.mark.parametrize(
+    "secret", ["", "secret", "whsec_", "whsec_c2hvcnQ=", "whsec_!!", "c2hvcnQgYnV0IGxvbmcgZW5vdWdoIHRvIHNpZ24="]
+)
 def test_a_secret_that_cannot_sign_is_refused(secret):
     with pytest.raises(UnusableSecret):
         NewChannel("ops", Kind.WEBHOOK, URL, secret=secret)
