@@ -7,7 +7,7 @@ column's function; no amount is made up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, unique
 from functools import lru_cache
@@ -60,11 +60,15 @@ class FocusType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What all rows share: months and days of `timezone`, amounts in `currency`, these tags of events in Tags."""
+    """What all rows share: months and days of `timezone`, amounts in `currency`, these tags of events in Tags.
+
+    `names` are those of tenants that have one.
+    """
 
     currency: str
     timezone: ZoneInfo
     tags: tuple[Tag, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,17 @@ def _account(facts: Facts) -> str:
     return facts.said(Dimension.PROVIDER_ACCOUNT) or _provider(facts)
 
 
+def _tenant_name(facts: Facts) -> str:
+    tenant: str = facts.said(Dimension.TENANT)
+    return facts.dataset.names.get(tenant) or tenant
+
+
+def _description(facts: Facts) -> str:
+    """A charge's own words; of usage, what was used of which model or service."""
+    what = facts.said(Dimension.MODEL) or _service(facts)
+    return facts.said(Dimension.CHARGE) or f"{what}, {facts.consumed[1]}"
+
+
 def _frequency(facts: Facts) -> str:
     return "Usage-Based" if facts.category == _USAGE else "One-Time"
 
@@ -200,9 +215,10 @@ _TEXTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "BillingCurrency": lambda facts: facts.dataset.currency,
     _focus(Dimension.CHARGE_CATEGORY): lambda facts: facts.category,
     "ChargeClass": _constant(None),
-    _focus(Dimension.CHARGE): _said(Dimension.CHARGE),
+    _focus(Dimension.CHARGE): _description,
     "ChargeFrequency": _frequency,
     _focus(Dimension.UNIT): _of_usage(1),
+    "InvoiceId": _constant(None),
     "InvoiceIssuerName": _provider,
     "PricingUnit": _priced(1),
     _focus(Dimension.PROVIDER): _provider,
@@ -216,7 +232,7 @@ _TEXTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "SkuMeter": lambda facts: None if facts.category == _TAX else facts.consumed[1],
     _focus(Dimension.PRICE): _sku_price,
     _focus(Dimension.TENANT): _said(Dimension.TENANT),
-    "SubAccountName": _constant(None),
+    "SubAccountName": _tenant_name,
     "SubAccountType": _constant("Tenant"),
     "Tags": _tags,
 }
