@@ -39,6 +39,18 @@ CUSTOM: Final = (
 )
 """What FOCUS has no column for, as `x_...`; tokens by direction too, since no cost is known by direction."""
 
+_ACCOUNT, _CATEGORY, _CHARGE, _MODEL, _PRICE, _PROVIDER, _TENANT = map(
+    key_name,
+    (
+        Dimension.PROVIDER_ACCOUNT,
+        Dimension.COST_CATEGORY,
+        Dimension.CHARGE,
+        Dimension.MODEL,
+        Dimension.PRICE,
+        Dimension.PROVIDER,
+        Dimension.TENANT,
+    ),
+)
 _UNKNOWN: Final = "Unknown"
 _USAGE: Final = "Usage"
 _PURCHASE: Final = "Purchase"
@@ -81,14 +93,6 @@ class Facts:
     consumed: tuple[Any, str]
     sku: str
 
-    def said(self, dimension: Dimension) -> Any:
-        """What the events say; None where they do not."""
-        return self.row[dimension.spec.name]
-
-    def sum(self, column: Measure | Sum) -> Any:
-        """The row's sum."""
-        return self.row[column_name(column)]
-
     @property
     def month(self) -> Window:
         """The month of the row's day."""
@@ -120,14 +124,14 @@ def _month(start: datetime | str, zone: ZoneInfo) -> Window:
 
 
 def _said(dimension: Dimension) -> Callable[[Facts], Any]:
-    return lambda facts: facts.said(dimension)
+    return _cell(key_name(dimension))
 
 
 def _sum(column: Measure | Sum) -> Callable[[Facts], Any]:
-    return lambda facts: facts.sum(column)
+    return _cell(column_name(column))
 
 
-def _key(name: str) -> Callable[[Facts], Any]:
+def _cell(name: str) -> Callable[[Facts], Any]:
     return lambda facts: facts.row[name]
 
 
@@ -136,22 +140,22 @@ def _constant(value: str | None) -> Callable[[Facts], Any]:
 
 
 def _provider(facts: Facts) -> str:
-    return facts.said(Dimension.PROVIDER) or _UNKNOWN
+    return facts.row[_PROVIDER] or _UNKNOWN
 
 
 def _account(facts: Facts) -> str:
-    return facts.said(Dimension.PROVIDER_ACCOUNT) or _provider(facts)
+    return facts.row[_ACCOUNT] or _provider(facts)
 
 
 def _tenant_name(facts: Facts) -> str:
-    tenant: str = facts.said(Dimension.TENANT)
+    tenant: str = facts.row[_TENANT]
     return facts.dataset.names.get(tenant) or tenant
 
 
 def _description(facts: Facts) -> str:
     """A charge's own words; of usage, what was used of which model or service."""
-    what = facts.said(Dimension.MODEL) or _service(facts)
-    return facts.said(Dimension.CHARGE) or f"{what}, {facts.consumed[1]}"
+    what = facts.row[_MODEL] or _service(facts)
+    return facts.row[_CHARGE] or f"{what}, {facts.consumed[1]}"
 
 
 def _frequency(facts: Facts) -> str:
@@ -159,15 +163,15 @@ def _frequency(facts: Facts) -> str:
 
 
 def _service(facts: Facts) -> str:
-    return " ".join(part for part in (_provider(facts), facts.said(Dimension.COST_CATEGORY)) if part)
+    return " ".join(part for part in (_provider(facts), facts.row[_CATEGORY]) if part)
 
 
 def _service_category(facts: Facts) -> str:
-    return service_of(facts.said(Dimension.COST_CATEGORY), facts.said(Dimension.MODEL))[0]
+    return service_of(facts.row[_CATEGORY], facts.row[_MODEL])[0]
 
 
 def _service_subcategory(facts: Facts) -> str:
-    return service_of(facts.said(Dimension.COST_CATEGORY), facts.said(Dimension.MODEL))[1]
+    return service_of(facts.row[_CATEGORY], facts.row[_MODEL])[1]
 
 
 def _of_usage(index: int) -> Callable[[Facts], Any]:
@@ -184,7 +188,7 @@ def _sku(facts: Facts) -> str | None:
 
 
 def _sku_price(facts: Facts) -> str | None:
-    return None if facts.category == _TAX else facts.said(Dimension.PRICE) or _sku(facts)
+    return None if facts.category == _TAX else facts.row[_PRICE] or _sku(facts)
 
 
 def _tags(facts: Facts) -> str | None:
@@ -247,8 +251,8 @@ _AMOUNTS: Final[dict[str, Callable[[Facts], Any]]] = {
 _MOMENTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "BillingPeriodEnd": lambda facts: facts.month.end,
     "BillingPeriodStart": lambda facts: facts.month.start,
-    "ChargePeriodEnd": _key("bucket_end"),
-    "ChargePeriodStart": _key("bucket_start"),
+    "ChargePeriodEnd": _cell("bucket_end"),
+    "ChargePeriodStart": _cell("bucket_start"),
 }
 COLUMNS: Final[dict[str, tuple[FocusType, Callable[[Facts], Any]]]] = dict(
     sorted(
