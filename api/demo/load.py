@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.demo.events import generate
 from api.demo.services import NEGOTIATED_PRICES
+from api.demo.targets import set_targets
 from api.services import Services
 from core.errors import ApportionError
 from ingest.payloads import ENCODER, Receipt
@@ -83,6 +84,7 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
     console.print(f"Loading {plan.events:,} events; this takes about a minute for 300,000.")
     _agree_prices(services, plan)
     asyncio.run(_load(services, plan))
+    set_targets(services, plan.end)
     plan.done = True
     file.write(plan)
     return plan
@@ -136,6 +138,11 @@ def _batches(plan: Plan) -> Iterator[list[bytes]]:
 
 
 _QUERIES = {
+    "Which budgets are in trouble?": """{
+  budgets(standing: [BREACHED, NEAR, FORECAST]) {
+    nodes { name team status { standing member spent limit percent forecast { amount } projectedBreachDate } }
+  }
+}""",
     "What does each feature cost, and what part of it is wasted?": """{
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: FEATURE}]) {
     nodes { feature effectiveCost costShare wastedShare requests costPerRequest }
