@@ -4,9 +4,15 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import budgets.models
+import finance.allocation_rules
+import finance.bills.stored
+import finance.bookings
+import finance.revenue.actual
 import finance.statements.models
 import ingest.rejected
 import ingest.repricings
+import notifications.channels
+import notifications.outbox
 import pricing.models
 import tenants.audit
 import tenants.erasures

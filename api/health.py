@@ -32,6 +32,7 @@ class Health:
         self._services = services
         self._registry = CollectorRegistry()
         self._registry.register(_PipelineCollector(services))
+        self._registry.register(_CourierCollector(services))
 
     async def alive(self, _request: Request) -> Response:
         """`GET /healthz`: 200 while the event loop turns."""
@@ -92,6 +93,23 @@ class _PipelineCollector(Collector):
         yield _gauge("ingest_unaccounted", "Items received less all outcomes: not 0 is a bug.", counters.unaccounted)
         yield _gauge("ingest_queued", "Events waiting to be stored.", self._pipeline.queue_depth)
         yield from _spool_metrics(self._pipeline.spool)
+
+
+class _CourierCollector(Collector):
+    """Reads the courier's own counts."""
+
+    def __init__(self, services: Services) -> None:
+        self._courier = services.courier
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of notifications."""
+        courier = self._courier
+        meaning = "Attempts to tell, by what became of them."
+        yield _counter("notification_attempts", meaning, ("topic", "outcome"), courier.outcomes)
+        depth = GaugeMetricFamily("apportion_notifications", "Notifications in the outbox.", labels=["state"])
+        for state, count in courier.depth.items():
+            depth.add_metric([state], count)
+        yield depth
 
 
 def _spool_metrics(spool: SpoolStatus) -> Iterator[Metric]:

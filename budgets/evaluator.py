@@ -14,6 +14,7 @@ from budgets.lease import Lease
 from budgets.live import Live
 from budgets.relay import Relay
 from budgets.round import Round
+from budgets.status import Snapshot
 from budgets.targets import Targets
 from core.errors import ApportionError
 
@@ -96,6 +97,7 @@ class Evaluator:
 
     def _turn(self) -> None:
         if not self._targets.all() and not self._live.snapshot.is_of_targets:
+            self._live.publish(Snapshot(datetime.now(UTC)))  # nothing to watch is known, too
             return
         self._is_holder = self._lease.hold()
         if self._is_holder:

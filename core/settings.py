@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -126,17 +127,63 @@ class Settings(BaseSettings):
         le=3_600,
         description="How long at most lies between two evaluations of budgets; events that arrive cause one at once.",
     )
+    decisions_stale_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="Age of the last evaluation from which on decisions count as stale. More than the interval of "
+        "evaluations.",
+    )
+    decisions_when_stale: Literal["allow", "deny"] = Field(
+        default="allow",
+        description="What `/v1/decisions` answers for operations under an enforced budget while it is stale: let them "
+        "go ahead, or not.",
+    )
     cors_origins: list[str] = Field(
         default=[], description='Browser origins that may call the API, as JSON: `["https://app.example"]`.'
     )
     introspection: bool = Field(default=True, description="Whether GraphQL introspection and suggestions are on.")
     graphiql: bool = Field(default=True, description="Whether `/graphql` shows GraphiQL to a browser.")
+    smtp_url: str = Field(
+        default="",
+        description="Where mail is handed in: `smtp://user:password@host:587` (STARTTLS, required), "
+        "`smtps://user:password@host:465` (TLS) or `smtp+plain://host:25` (no encryption). Empty: no mail.",
+    )
+    mail_sender: str = Field(default="apportion@localhost", description="The From address of mail.")
+    notification_attempts: int = Field(
+        default=15,
+        ge=1,
+        le=100,
+        description="Failures after which a notification is a dead letter. With pauses that treble from "
+        "`APPORTION_NOTIFICATION_PAUSE_SECONDS` to an hour, 15 take about eight hours.",
+    )
+    notification_pause_seconds: float = Field(
+        default=1, gt=0, le=3600, description="Pause after a notification's first failure."
+    )
+    notifications_kept_days: int = Field(
+        default=30, ge=1, description="Days that notifications are kept once they were delivered or given up."
+    )
+    reconciliation_tolerance_percent: float = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description="How far a bill and what is attributed may differ and still agree.",
+    )
+    bill_lateness_days: int = Field(
+        default=3,
+        ge=0,
+        description="Days that providers take to bill a day in full; until then what is missing is late.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What to log.")
 
     @property
     def oldest_event_days(self) -> int:
         """How many days before now an accepted event may start."""
         return min(self.max_event_age_days, self.retention_days or self.max_event_age_days)
+
+    @property
+    def reconciliation_tolerance(self) -> Decimal:
+        """The tolerance in percent, exact."""
+        return Decimal(str(self.reconciliation_tolerance_percent))
 
     @property
     def effective_clickhouse_url(self) -> str:

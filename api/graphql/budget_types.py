@@ -181,7 +181,7 @@ def budget(definition: Definition, state: BudgetState | None, warnings: list[str
     """The budget in GraphQL's shape."""
     terms = definition.terms
     assert isinstance(terms, BudgetTerms)
-    ranked = sorted(state.statuses.values(), key=_badness) if state else []
+    statuses = ranked(state) if state else []
     past, points = course
     return Budget(
         id=strawberry.ID(str(definition.id)),
@@ -208,9 +208,9 @@ def budget(definition: Definition, state: BudgetState | None, warnings: list[str
         created_at=definition.created_at,
         created_by=definition.created_by,
         updated_at=definition.effective_from,
-        status=status(ranked[0]) if ranked else None,
-        members=[status(each) for each in ranked[:MEMBERS]] if terms.each else [],
-        member_count=len(ranked) if terms.each else 0,
+        status=status(statuses[0]) if statuses else None,
+        members=[status(each) for each in statuses[:MEMBERS]] if terms.each else [],
+        member_count=len(statuses) if terms.each else 0,
         history=[BudgetPast(start=p.period.start, end=p.period.end, spent=p.spent, limit=p.limit) for p in past],
         series=[BudgetPoint(start=p.start, spent=p.spent) for p in points],
     )
@@ -263,6 +263,11 @@ def standing(found: BudgetStatus) -> Standing:
     if Basis.ACTUAL in reached:
         return Standing.NEAR
     return Standing.FORECAST if reached else Standing.FINE
+
+
+def ranked(state: BudgetState) -> list[BudgetStatus]:
+    """The statuses, the worst first."""
+    return sorted(state.statuses.values(), key=_badness)
 
 
 def _badness(found: BudgetStatus) -> tuple[int, Decimal, str]:
