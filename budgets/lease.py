@@ -76,7 +76,7 @@ class Lease:
     def _create(self, session: Session) -> bool:
         row = {"name": self._name, "holder": self.holder, "expires_at": _now(session) + self._ttl}
         insert = _INSERT[session.get_bind().dialect.name](LeaseRow).values(row).on_conflict_do_nothing()
-        return bool(session.exec(insert).rowcount == 1)
+        return session.scalars(insert.returning(col(LeaseRow.name))).first() is not None
 
 
 def _now(session: Session) -> ColumnElement[float]:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from api.demo.events import generate
 from api.demo.money import bring_money
 from api.demo.services import NEGOTIATED_PRICES
+from api.demo.targets import set_targets
 from api.demo.tiers import agree
 from api.services import Services
 from core.errors import ApportionError
@@ -87,6 +88,7 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
     agree(services, events=plan.events, end=plan.end)
     asyncio.run(_load(services, plan))
     asyncio.run(bring_money(services, plan.end))
+    set_targets(services, plan.end)
     plan.done = True
     file.write(plan)
     return plan
@@ -140,6 +142,11 @@ def _batches(plan: Plan) -> Iterator[list[bytes]]:
 
 
 _QUERIES = {
+    "Which budgets are in trouble?": """{
+  budgets(standing: [BREACHED, NEAR, FORECAST]) {
+    nodes { name team status { standing member spent limit percent forecast { amount } projectedBreachDate } }
+  }
+}""",
     "What does each feature cost, and what part of it is wasted?": """{
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: FEATURE}]) {
     nodes { feature effectiveCost costShare wastedShare requests costPerRequest }

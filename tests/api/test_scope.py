@@ -16,6 +16,7 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, get_named_ty
 from api.graphql.schema import make_schema
 from attribution.dimensions import Dimension
 from tenants.principal import Role
+from tests.api.waiting import eventually
 from tests.app import Api, running_api
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 from tests.ingest.events import ago, wire_event
@@ -23,8 +24,18 @@ from tests.ingest.events import ago, wire_event
 SCHEMA = make_schema()._schema
 SCOPES = {"tenant": "mine", "team": "my-team", "environment": "my-env"}
 COLUMN = {"tenant": "tenant_id", "team": "team", "environment": "environment"}
-VOLATILE = {"ingestedAt", "freshAsOf", "createdAt", "receivedAt"}
-"""When things arrived differs between two worlds by nature."""
+VOLATILE = {
+    "ingestedAt",
+    "freshAsOf",
+    "createdAt",
+    "receivedAt",
+    "evaluatedAt",
+    "updatedAt",
+    "openedAt",
+    "burnRate",
+    "at",
+}
+"""When things arrived, and how far time has come since, differs between two worlds by nature."""
 
 TEXTS = [
     "feature",
@@ -48,6 +59,7 @@ TEXTS = [
 ]
 
 RANGE = "timeRange: {preset: LAST_7_DAYS}"
+DAILY = "{every: DAY}"
 CALLS = {
     "costs": [
         f"costs({RANGE})",
@@ -71,6 +83,13 @@ CALLS = {
     "rejectedEvents": ["rejectedEvents", 'rejectedEvents(source: "events", rule: "range")'],
     "repricePreview": ['repricePreview(input: {since: "2026-01-01T00:00:00Z"})'],
     "auditLog": ["auditLog"],
+    "budgets": ["budgets"],
+    "guardrails": ["guardrails"],
+    "breaches": ["breaches"],
+    "budgetDryRun": [
+        f'budgetDryRun(input: {{name: "x", amount: "0.1", period: {DAILY}, each: {{dimension: {each}}}}}, days: 9)'
+        for each in ("USER", "TENANT", "TEAM", "ENVIRONMENT")
+    ],
     "statements": ["statements", 'statements(tenant: "SECRET-place")'],
     "statement": ["statement(number: 1)"],
     "statementPreview": ['statementPreview(tenant: "mine")'],
@@ -195,6 +214,11 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
         refused = [event | {"input_tokens": -1} for event in world(scope, with_others=with_others)]
         assert api.post_events(refused).json()["accepted"] == 0
     add_price(crowded, tenant="SECRET-tenant")
+    for api in two_worlds:
+        set_targets(api, "mine", f'{scope}: {{eq: "{SCOPES[scope]}"}}')
+    set_targets(crowded, "SECRET", "")
+    for api in two_worlds:
+        eventually(lambda api=api: api.data("{ breaches { nodes { id } } }")["breaches"]["nodes"])  # type: ignore[misc]
     sell(own, "mine")
     sell(crowded, "mine", "SECRET")
     scoped = answers(crowded, crowded.make_key(Role.ADMIN, **{scope: SCOPES[scope]}))
@@ -215,6 +239,18 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
     assert "SECRET" in repr(
         crowded.data("{ " + CALLS["events"][0] + selection(SCHEMA.type_map["EventConnection"]) + " }")
     )
+
+
+def set_targets(api: Api, name: str, where: str) -> None:
+    """A budget for each tenant that is breached, and a guardrail, of what the filter selects."""
+    common = f'name: "{name}", team: "my-team", where: {{{where}}}, playbook: "{name}"'
+    span = f'{{between: {{start: "{ago(days=3)}", end: "{ago(days=-3)}"}}}}'
+    for mutation in (
+        f'createBudget(input: {{{common}, amount: "0.1", period: {span}, each: {{dimension: TENANT}}}})',
+        f'createGuardrail(input: {{{common}, measure: ERROR_RATE, bound: "0.1"}})',
+    ):
+        (answer,) = api.data(f"mutation {{ {mutation} {{ errors {{ code }} }} }}").values()
+        assert answer == {"errors": []}
 
 
 def add_price(api: Api, **fields: str) -> Any:
