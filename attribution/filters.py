@@ -114,11 +114,9 @@ def _condition(attribute: Attribute, name: str, operand: AnyValue, place: str) -
     if operator in _LISTS:
         return Condition(attribute, operator, tuple(_typed(v, attribute, place) for v in _list(operand, place)))
     if operator in {Operator.PREFIX, Operator.CONTAINS}:
-        if not isinstance(operand, str) or value_type(attribute) is not ValueType.TEXT:
-            raise UnreadableFilter(place, "texts alone can be compared so, with a text")
+        if not isinstance(operand, str):
+            raise UnreadableFilter(place, "a text is expected")
         return Condition(attribute, operator, (operand,))
-    if value_type(attribute) is not ValueType.INTEGER:
-        raise UnreadableFilter(place, "whole numbers alone can be compared so")
     return Condition(attribute, operator, (_typed(operand, attribute, place),))
 
 

@@ -15,7 +15,7 @@ from budgets.definition import BudgetTerms
 from budgets.forecast import HISTORY_DAYS, Habit, Passage, forecast, habit
 from budgets.periods import RollingPeriod, clipped
 from budgets.spending import NOTHING, Slice, Spending, Sum
-from budgets.status import BudgetState, BudgetStatus
+from budgets.status import BudgetState, BudgetStatus, Forecast
 from budgets.targets import Definition
 from core.money import EXACT
 from core.time import Granularity, Window, midnight
@@ -92,7 +92,7 @@ def slices(terms: Iterable[Term]) -> Iterator[Slice]:
 
 def evaluate(terms: Sequence[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
     """How each budget stands at `now`."""
-    passages = {_passing(term): Passage.of(term.counted, now, term.terms.period.zone) for term in terms}
+    passages = {(period, zone): Passage.of(period, now, zone) for period, zone in {_passing(term) for term in terms}}
     return {term.definition.id: _state(term, spending, habits, passages[_passing(term)], now) for term in terms}
 
 
@@ -107,9 +107,9 @@ def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now
         limit = limits.of(member)
         if limit is not None:
             found = habits.get((term.definition.id, member))
-            statuses[member] = _status(term, member, sums.get(member, NOTHING), limit, now)
-            if found and not isinstance(term.terms.period, RollingPeriod):
-                statuses[member] = _with_forecast(statuses[member], found, passage)
+            spent = sums.get(member, NOTHING)
+            foreseen = forecast(found, passage, spent.amount, limit.amount) if found else None
+            statuses[member] = _status(term, member, spent, limit, foreseen, now)
     return BudgetState(
         budget_id=term.definition.id,
         version=term.definition.version,
@@ -163,7 +163,9 @@ def _amount(term: Term, period: Window) -> Decimal:
     return amount
 
 
-def _status(term: Term, member: str | None, spent: Sum, limit: _Limit, now: datetime) -> BudgetStatus:
+def _status(
+    term: Term, member: str | None, spent: Sum, limit: _Limit, foreseen: Forecast | None, now: datetime
+) -> BudgetStatus:
     return BudgetStatus(
         budget_id=term.definition.id,
         terms=term.terms,
@@ -175,11 +177,8 @@ def _status(term: Term, member: str | None, spent: Sum, limit: _Limit, now: date
         evaluated_at=now,
         rolled_over=limit.rolled_over,
         unpriced_operations=spent.unpriced,
+        forecast=foreseen,
     )
-
-
-def _with_forecast(status: BudgetStatus, found: Habit, passage: Passage) -> BudgetStatus:
-    return replace(status, forecast=forecast(found, passage, status.spent, status.limit))
 
 
 def history_slices(terms: Iterable[Term], now: datetime) -> list[tuple[Term, Slice]]:

@@ -20,7 +20,7 @@ from core.errors import ApportionError
 
 LEASE_NAME: Final = "budgets"
 GAP_SECONDS: Final = 0.5
-"""Between one evaluation and the next lie so much, and as long as the last one took: half of the store is others'."""
+"""Between one evaluation and the next lie so much, or twice what the last one took: most of the time is for others."""
 BEAT_SECONDS: Final = 1.0
 """How often the lease is renewed, and how often those who do not hold it look for news."""
 
@@ -74,7 +74,7 @@ class Evaluator:
             self._due.clear()
             await self._guarded(self._turn)
             took = clock() - started
-            await asyncio.sleep(max(GAP_SECONDS, took))
+            await asyncio.sleep(max(GAP_SECONDS, 2 * took))
             due = started + (self._interval if self._is_holder else BEAT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import sqrt
+from operator import mul
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,10 @@ _CENT: Final = Decimal("0.000001")
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What a slice usually spends: on an average day lately, on each weekday relative to that, and how steadily."""
+    """What a slice usually spends: on an average day lately, on each weekday relative to that, and how steadily.
+
+    `days` are those that `rate` is known by.
+    """
 
     rate: float
     weights: tuple[float, ...]
@@ -59,7 +63,8 @@ def habit(daily: Mapping[date, Decimal], today: date) -> Habit | None:
     recent = days[-_RECENT_DAYS:]
     rate = sum(amounts[day] for day in recent) / sum(weights[day.weekday()] for day in recent)
     misses = [amount - rate * weights[day.weekday()] for day, amount in amounts.items()]
-    return Habit(rate, weights, sqrt(sum(miss * miss for miss in misses) / len(misses)), len(days))
+    free = len(days) - (len(_WEEK) if len(days) >= _SHAPE_DAYS else 1)  # what the shape is fitted to tells nothing
+    return Habit(rate, weights, sqrt(sum(miss * miss for miss in misses) / free), len(recent))
 
 
 def _weights(amounts: Mapping[date, float]) -> tuple[float, ...]:
@@ -111,7 +116,7 @@ def forecast(habit: Habit, passage: Passage, spent: Decimal, limit: Decimal) -> 
     passed, left = (_weighed(habit, days) for days in (passage.passed, passage.left))
     pace = habit.rate * _tempo(habit, float(spent), passed, passed + left)
     expected = float(spent) + pace * left
-    spread = _QUANTILE * habit.deviation * sqrt(left + left * left / habit.days)
+    spread = _QUANTILE * habit.deviation * sqrt(left + left * left / _seen(habit, passed, passed + left))
     return Forecast(
         amount=_rounded(expected),
         low=max(spent, _rounded(expected - spread)),
@@ -122,12 +127,23 @@ def forecast(habit: Habit, passage: Passage, spent: Decimal, limit: Decimal) -> 
 
 
 def _weighed(habit: Habit, days: tuple[float, ...]) -> float:
-    return sum(weight * count for weight, count in zip(habit.weights, days, strict=True))
+    return float(sum(map(mul, habit.weights, days)))
+
+
+def _cushion(whole: float) -> float:
+    """How many days of the usual spend are added to a period's own: one, and in short periods a quarter of them."""
+    return min(1.0, whole / 4)
 
 
 def _tempo(habit: Habit, spent: float, passed: float, whole: float) -> float:
-    cushion = habit.rate * min(1.0, whole / 4)
+    cushion = habit.rate * _cushion(whole)
     return (spent + cushion) / (habit.rate * passed + cushion) if cushion else 1.0
+
+
+def _seen(habit: Habit, passed: float, whole: float) -> float:
+    """How many days the pace is known by: at first those of the habit, more and more the period's own."""
+    own = passed / (passed + _cushion(whole))
+    return habit.days * (1 - own) + passed * own
 
 
 def _reaching(habit: Habit, passage: Passage, room: float, pace: float) -> datetime | None:

@@ -63,9 +63,9 @@ class Lease:
             session.commit()
 
     def _renew(self, session: Session) -> bool:
-        now = _now(session)
-        mine = (col(LeaseRow.name) == self._name, col(LeaseRow.holder) == self.holder, col(LeaseRow.expires_at) > now)
-        return session.exec(update(LeaseRow).where(*mine).values(expires_at=now + self._ttl)).rowcount == 1
+        """Renew it even when it has expired: as long as it bears this holder's name, nobody else has taken it."""
+        mine = (col(LeaseRow.name) == self._name, col(LeaseRow.holder) == self.holder)
+        return session.exec(update(LeaseRow).where(*mine).values(expires_at=_now(session) + self._ttl)).rowcount == 1
 
     def _take(self, session: Session) -> bool:
         now = _now(session)
@@ -76,7 +76,7 @@ class Lease:
     def _create(self, session: Session) -> bool:
         row = {"name": self._name, "holder": self.holder, "expires_at": _now(session) + self._ttl}
         insert = _INSERT[session.get_bind().dialect.name](LeaseRow).values(row).on_conflict_do_nothing()
-        return bool(session.exec(insert).rowcount == 1)
+        return session.scalars(insert.returning(col(LeaseRow.name))).first() is not None
 
 
 def _now(session: Session) -> ColumnElement[float]:
