@@ -118,6 +118,7 @@ class Services:
         zone = parse_timezone(settings.billing_timezone)
         drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting)
+        self.live.listen(lambda _: self.courier.wake())  # an evaluation may have something to tell
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
