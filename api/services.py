@@ -15,6 +15,7 @@ from attribution.failures import StoreUnavailable
 from attribution.store import Store
 from budgets.breaches import Breaches
 from budgets.decisions import Decider, WhenStale
+from budgets.digests import Digests
 from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
@@ -119,6 +120,9 @@ class Services:
         drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
         self.statements = Closer(self.database, drafting)
         self.live.listen(lambda _: self.courier.wake())  # an evaluation may have something to tell
+        self.digests = Digests(
+            self.database, self.targets, self.live, self.store.report, zone=zone, currency=settings.currency
+        )
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -149,6 +153,7 @@ class Services:
         await self.pipeline.start()
         await self.courier.start()
         await self.evaluator.start()
+        await self.digests.start()
 
     def end_subscriptions(self) -> None:
         """Tell nobody anything any more."""
@@ -159,6 +164,7 @@ class Services:
         """Store what still waits, then let go of everything."""
         self.end_subscriptions()
         await self.pipeline.close()
+        await self.digests.close()
         await self.evaluator.close()
         await self.courier.close()
         await self.senders.close()
