@@ -4,6 +4,10 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import budgets.models
+import finance.allocation_rules
+import finance.bills.stored
+import finance.bookings
+import finance.revenue.actual
 import finance.statements.models
 import ingest.rejected
 import ingest.repricings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -15,19 +16,24 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from api.auth import authenticate
+from api.auth import authenticate, guarded
+from api.bills import bill_door
 from api.catching_up import catching_up
 from api.decisions import decision_routes
 from api.doors import Doors
+from api.exports import Exports
 from api.graphql.context import Context
 from api.graphql.graphiql import graphiql_routes
 from api.graphql.schema import make_schema
 from api.graphql.transport import ANY_METHOD, GraphQLApp
 from api.health import Health
 from api.problems import conceal, explain, refuse
+from api.revenue import RevenueDoor
 from api.services import Services
+from api.statements import Statements
 from core.errors import ApportionError
 from ingest.exports import HEADERS
+from tenants.principal import Permission
 
 
 def make_app(services: Services) -> Starlette:
@@ -43,6 +49,10 @@ def make_app(services: Services) -> Starlette:
             Route("/metrics", health.metrics),
             *decision_routes(services),
             *doors.routes(),
+            *Statements(services).routes(),
+            *Exports(services).routes(),
+            Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
+            Route("/v1/revenue", guarded(RevenueDoor(services).post, services, Permission.FINANCE), methods=["POST"]),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),
@@ -81,11 +91,16 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
+        await services.pipeline.start()
+        await services.read(services.tier_mirror.follow)
+        keeping = asyncio.create_task(services.tier_mirror.keep())
+        await services.evaluator.start()
         await services.start()
         try:
             async with catching_up(services), doors.grpc:
                 yield
         finally:
+            keeping.cancel()
             await services.close()
 
     return lifespan

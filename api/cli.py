@@ -10,12 +10,17 @@ from typing import Annotated
 
 import typer
 
+from api.commands.allocations import allocations
+from api.commands.bills import bills
 from api.commands.budgets import budgets
 from api.commands.channels import channels
 from api.commands.erasure import erase_user
 from api.commands.keys import keys
 from api.commands.prices import prices
+from api.commands.revenue import revenue
+from api.commands.statements import statements
 from api.commands.stores import DataDir, settings_with
+from api.commands.tenants import tenants
 from api.commands.terminal import complain, say
 from core.errors import ApportionError, in_full
 
@@ -31,7 +36,12 @@ app = typer.Typer(
 app.add_typer(budgets, name="budgets")
 app.add_typer(keys, name="keys")
 app.add_typer(prices, name="prices")
+app.add_typer(statements, name="statements")
+app.add_typer(allocations, name="allocations")
+app.add_typer(bills, name="bills")
 app.add_typer(channels, name="channels")
+app.add_typer(tenants, name="tenants")
+app.add_typer(revenue, name="revenue")
 app.command("erase-user")(erase_user)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="APPORTION_HOST")]

@@ -35,10 +35,10 @@ class Doors:
         mapping = configured(settings.otlp_attributes, settings.otlp_tags)
         exports = Exports(services.pipeline, mapping)
         self._services = services
-        self._admission = Admission(settings.ingest_body_bytes)
+        self.admission = Admission(settings.ingest_body_bytes)
         self._http = IngestRoutes(services.pipeline, settings, mapping, exports)
         self._deletion = Deletion(services.store, services.database)
-        self.grpc = _grpc(services, exports, self._admission)
+        self.grpc = _grpc(services, exports, self.admission)
         """OTLP over gRPC while it is entered; nothing when the setting is off."""
 
     def routes(self) -> list[Route]:
@@ -54,7 +54,7 @@ class Doors:
         ]
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
-        return guarded(self._admission.holding(endpoint), self._services, Permission.SEND)
+        return guarded(self.admission.holding(endpoint), self._services, Permission.SEND)
 
 
 def _grpc(services: Services, exports: Exports, admission: Admission) -> AbstractAsyncContextManager[object]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlmodel import Session
 
 from attribution.event import EventRow
 from attribution.failures import StoreUnavailable
+from attribution.measures import Measure
 from attribution.store import Store
 from budgets.breaches import Breaches
 from budgets.decisions import Decider, WhenStale
@@ -28,9 +29,17 @@ from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from core.time import parse_timezone
-from finance.statements.charges import NoTierCharges
+from finance.allocation_rules import AllocationRules
+from finance.allocations import Allocator
+from finance.bills.importing import BillImporter
+from finance.reconciling import Reconciler
+from finance.revenue.actual import Actuals
+from finance.revenue.books import Bookkeeping
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
+from finance.statements.tier_charges import RevenueCharges
+from finance.tier_mirror import TierMirror
+from finance.true_ups import TrueUps
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -44,11 +53,13 @@ from notifications.channels import Channels
 from notifications.courier import Courier
 from notifications.outbox import Outbox, enqueue
 from notifications.senders import Senders
-from notifications.topics import BY_NAME
+from notifications.topics import BY_NAME, Topic
 from pricing.book import PriceBook
+from tenants.directory import Tenants
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
 from tenants.scope import Scope
+from tenants.tiers import Tiers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,6 +83,12 @@ class Services:
             retention_days=settings.retention_days,
             redact=redaction(self.erased),
         )
+        self.tenants = Tenants(self.database)
+        additive = {measure.spec.name for measure in Measure if measure.spec.additive}
+        self.tiers = Tiers(self.database, settings.currency, additive)
+        self.actuals = Actuals(self.database, settings.currency)
+        self.bookkeeping = Bookkeeping(self.tenants, self.tiers, self.actuals)
+        self.tier_mirror = TierMirror(self.database, self.tenants, self.store)
         spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
         writer = Writer(
             self.store,
@@ -84,6 +101,9 @@ class Services:
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
+        self.allocation_rules = AllocationRules(self.database)
+        self.allocator = Allocator(self.store, self.database)
+        self.bills = BillImporter(self.store, self.database, settings.currency)
         self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
         lease = Lease(self.database, LEASE_NAME)
         self.evaluator = Evaluator(
@@ -94,6 +114,14 @@ class Services:
             Relay(self.database),
             interval_seconds=settings.budget_interval_seconds,
         )
+        self.reconciler = Reconciler(self.store, self.database, self.book, lateness_days=settings.bill_lateness_days)
+        self.true_ups = TrueUps(
+            self.store,
+            self.database,
+            self.reconciler,
+            currency=settings.currency,
+            tolerance_percent=settings.reconciliation_tolerance,
+        )
         self.openings = Openings(self.database, self.targets, self.live)
         self.snapshots = SnapshotStream(self.live)
         self.decider = Decider(
@@ -103,6 +131,12 @@ class Services:
         )
         self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self._stored)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
+        self.is_behind = True
+        """Whether the stores may not have the newest schema yet."""
+        zone = parse_timezone(settings.billing_timezone)
+        charges = RevenueCharges(self.store.report, self.bookkeeping)
+        drafting = Drafting(self.store, charges, zone, settings.currency, settings.retention_days)
+        self.statements = Closer(self.database, drafting, _announce)
         self.channels = Channels(self.database)
         self.outbox = Outbox(self.database)
         self.senders = Senders(smtp_url=settings.smtp_url, mail_sender=settings.mail_sender)
@@ -114,11 +148,6 @@ class Services:
             first_pause_seconds=settings.notification_pause_seconds,
             kept_days=settings.notifications_kept_days,
         )
-        self.is_behind = True
-        """Whether the stores may not have the newest schema yet."""
-        zone = parse_timezone(settings.billing_timezone)
-        drafting = Drafting(self.store, NoTierCharges(), zone, settings.currency, settings.retention_days)
-        self.statements = Closer(self.database, drafting)
         self.live.listen(lambda _: self.courier.wake())  # an evaluation may have something to tell
         self.digests = Digests(
             self.database, self.targets, self.live, self.store.report, zone=zone, currency=settings.currency
@@ -193,3 +222,9 @@ def _tell(session: Session, notice: Notice) -> None:
         dedupe_key=notice.dedupe_key,
         scope=Scope(team=notice.team or None),
     )
+
+
+def _announce(session: Session, statement: Mapping[str, Any]) -> None:
+    whose = Scope(tenant=str(statement["tenant"]).replace("\0", "\N{REPLACEMENT CHARACTER}"))
+    key = f"statement:{statement['number']}"
+    enqueue(session, Topic.STATEMENT_CLOSED, statement, dedupe_key=key, scope=whose)

@@ -34,7 +34,7 @@ from attribution.query import (
     value_type,
 )
 from attribution.statement import Binder, Statement
-from core.time import Granularity, Window
+from core.time import Cuts, Granularity, Window
 from tenants.scope import Scope
 
 EVENTS = "events AS e FINAL"
@@ -118,7 +118,7 @@ class _Compiler:
         columns = ", ".join([*keys, *measures, f"grouping({self.axes[0]}) = 1 AS is_total"])
         return f"SELECT {columns}\n{source}\nGROUP BY GROUPING SETS (({', '.join(self.axes)}), ())"
 
-    def _filled(self, layer: str, granularity: Granularity) -> str:
+    def _filled(self, layer: str, granularity: Granularity | Cuts) -> str:
         """Adds to each group the buckets it lacks: counts and sums are zero there, all others unknown."""
         names = [self._alias(m) for m in self.measures if not m.spec.share_of_total]
         zeros = [_zero(m.spec) for m in self.measures if not m.spec.share_of_total]
@@ -200,8 +200,10 @@ def attribute_sql(attribute: Attribute, binder: Binder) -> str:
     return _localized(attribute.spec.sql, binder)
 
 
-def bucket_sql(granularity: Granularity, binder: Binder) -> str:
+def bucket_sql(granularity: Granularity | Cuts, binder: Binder) -> str:
     """The first local date of the bucket; its first unix second for buckets below a day."""
+    if isinstance(granularity, Cuts):
+        return binder.cut([int(instant.timestamp()) for instant in granularity.instants[:-1]])
     if granularity.is_calendar:
         return _localized(_DATES[granularity], binder)
     return binder.minute if granularity is Granularity.MINUTE else binder.hour
@@ -279,7 +281,7 @@ def _present_sql(attribute: Attribute, binder: Binder) -> str:
     return f"{attribute_sql(attribute, binder)} != ''" if value_type(attribute) is ValueType.TEXT else "true"
 
 
-def _bucket_keys(query: CostQuery, granularity: Granularity) -> list[AnyValue]:
+def _bucket_keys(query: CostQuery, granularity: Granularity | Cuts) -> list[AnyValue]:
     starts = [bucket.start for bucket in granularity.buckets(query.window, query.timezone)]
     if granularity.is_calendar:
         # Where midnight does not exist, the day starts at the jump, whose local date is still that day's.

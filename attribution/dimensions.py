@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from attribution.tier_history import ASSIGNMENT_SQL, TIER_SQL
+
 
 @unique
 class ValueType(Enum):
@@ -48,6 +50,10 @@ class Dimension(Enum):
     """Everything costs can be grouped and filtered by, besides tags."""
 
     TENANT = _text("tenant", "tenant_id", "The customer the operation was made for.", "tenant.id", "SubAccountId")
+    TIER = DimensionSpec("tier", TIER_SQL, "The pricing tier the tenant had at that time.")
+    ASSIGNMENT = DimensionSpec(
+        "assignment", ASSIGNMENT_SQL, "The assignment by which the tenant had its tier at that time: its id."
+    )
     TEAM = _text("team", "team", "The team or department that owns the spend.", "team")
     FEATURE = _text("feature", "feature", "The product feature the operation served.", "feature")
     USER = _text("user", "user_id", "The end user whose action caused the operation.", "user.id")
@@ -82,13 +88,24 @@ class Dimension(Enum):
     CACHE_HIT = _flag("cache_hit", "cache_hit", "Answered from the application's own cache.")
     FALLBACK = _flag("fallback", "fallback", "Answered by a fallback after the first choice failed.")
     KIND = _text("kind", "kind", "What sort of event it is: usage or charge.")
-    SOURCE = _text("source", "source", "Where the event came from: the door events, otlp or litellm.")
+    SOURCE = _text(
+        "source",
+        "source",
+        "The door it came by: events, otlp or litellm; or what booked it: allocation or bill.",
+    )
     CHARGE_CATEGORY = _text(
         "charge_category", "charge_category", "What a charge is for: purchase, tax, credit, ...", "", "ChargeCategory"
     )
     ALLOCATION = _text(
         "allocation", "allocated_method_id", "The rule that allocated the cost.", "", "AllocatedMethodId"
     )
+    ALLOCATION_DETAILS = _text(
+        "allocation_details", "allocated_method_details", "How the rule shared it out.", "", "AllocatedMethodDetails"
+    )
+    ALLOCATED_RESOURCE = _text(
+        "allocated_resource", "allocated_resource_id", "What was shared out.", "", "AllocatedResourceId"
+    )
+    CHARGE = _text("charge", "charge_description", "What a charge is for, in words.", "", "ChargeDescription")
     COST_SOURCE = _text("cost_source", "cost_source", "reported, rated, allocated or unpriced.")
     UNPRICED_REASON = _text("unpriced_reason", "unpriced_reason", "Why an operation has no cost.")
     PRICE = _text("price", "price_id", "The price that rated it.", "", "SkuPriceId")

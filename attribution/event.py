@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import accumulate, chain
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_type_hints
 
 import pyarrow as pa
@@ -31,7 +32,11 @@ def _decimal(scale: int) -> Callable[[Sequence[int | None]], pa.Array]:
 
 
 def _tags(values: Sequence[dict[str, str]]) -> pa.Array:
-    return pa.array([list(tags.items()) for tags in values], pa.map_(pa.string(), pa.string()))
+    """The tags as maps, built flat: several times as fast as from a list of pairs for each."""
+    offsets = pa.array([0, *accumulate(map(len, values))], pa.int32())
+    keys = pa.array(list(chain.from_iterable(values)), pa.string())
+    items = pa.array(list(chain.from_iterable(tags.values() for tags in values)), pa.string())
+    return pa.MapArray.from_arrays(offsets, keys, items)
 
 
 class ColumnType(Enum):

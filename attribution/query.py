@@ -13,7 +13,7 @@ from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure
 from core.errors import InvalidInput
 from core.money import SCALE, quantize
-from core.time import Granularity, Window
+from core.time import Cuts, Granularity, Window
 from tenants.scope import Scope
 
 MAX_FILTER_DEPTH: Final = 16
@@ -260,7 +260,7 @@ class CostQuery:
     measures: tuple[Measure, ...]
     timezone: ZoneInfo = UTC
     group_by: tuple[Attribute, ...] = ()
-    granularity: Granularity | None = None
+    granularity: Granularity | Cuts | None = None
     where: Filter = EVERYTHING
     having: tuple[MeasureBound, ...] = ()
     order_by: tuple[Order, ...] = ()

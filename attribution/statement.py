@@ -54,6 +54,10 @@ class Binder:
         since, ahead = self._clock
         return f"toUInt32(greatest({_UNIX} - ({_UNIX} + {ahead}) % 3600, {since}))"
 
+    def cut(self, seconds: list[int]) -> str:
+        """The last of these unix seconds, which rise, that is not after the event's start."""
+        return f"toUInt32(roundDown({_UNIX}, {self.bind(seconds, 'Array(UInt32)')}))"
+
     @cached_property
     def _clock(self) -> tuple[str, str]:
         """Since when the clock at an event's start was set as it was, and its lead over UTC, both in seconds."""

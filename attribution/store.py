@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from attribution.compiler import compile_query
 from attribution.connection import Clients, Connection
 from attribution.event import EventRow, to_arrow
+from attribution.export import ExportQuery, compile_piece, compile_sizes, decode_piece, piece_rows, pieces
 from attribution.failures import InsertRefused, StoreUnavailable, insert_failure, query_failure
 from attribution.migrations import is_current, migrate
 from attribution.operations import OperationPage, OperationQuery, compile_operations, decode_operations
@@ -23,6 +24,7 @@ from attribution.retention import retain
 from attribution.rows import RowQuery, compile_row_counts, compile_rows, decode_rows
 from attribution.slices import Group, Grouping, SliceQuery, compile_slices, decode_slices
 from attribution.statement import Statement
+from attribution.tier_history import NEWEST, TABLE, TierHistory
 from core.time import Window
 from tenants.scope import Scope
 
@@ -89,6 +91,21 @@ class Store:
         """The single operations the query selects, from one statement."""
         return decode_operations(query, self.columns(compile_operations(query)))
 
+    def export(self, query: ExportQuery) -> Iterator[pa.Table]:
+        """Every group of the query, a piece at a time, in order. A piece is read when it is asked for.
+
+        Between two pieces no connection is in use, so a slow reader costs nothing. Raises what `columns` does.
+        """
+        sizes = list(zip(*self.columns(compile_sizes(query)), strict=True))
+        for piece in pieces(query, sizes, piece_rows(query)):
+            yield decode_piece(query, self._arrow(compile_piece(query, piece)))
+
+    def _arrow(self, statement: Statement) -> pa.Table:
+        with self._explained(), self._clients.one() as client:
+            return client.query_arrow(
+                statement.sql, parameters=statement.parameters, settings=self._settings, use_strings=True
+            )
+
     def rows(self, query: RowQuery) -> list[EventRow]:
         """The whole rows the query selects, from one statement."""
         return decode_rows(self.columns(compile_rows(query)))
@@ -115,22 +132,34 @@ class Store:
         An insert whose connection broke is sent once more. Its token makes the engine drop the copy when the first one
         had arrived; a new one per call means that it can never drop anything else.
         """
-        if not rows:
-            return
-        table, token = to_arrow(self._redact(rows)), uuid.uuid4().hex
+        if rows:
+            self.append("events", to_arrow(self._redact(rows)))
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Store Arrow rows in a table, as `insert` stores events. Raises StoreUnavailable."""
+        token = uuid.uuid4().hex
         try:
-            self._send(table, token)
+            self._send(table, rows, token)
         except InsertRefused:
             raise
         except StoreUnavailable:
-            self._send(table, token)
+            self._send(table, rows, token)
 
-    def _send(self, table: pa.Table, token: str) -> None:
+    def _send(self, table: str, rows: pa.Table, token: str) -> None:
         try:
             with self._clients.one() as client:
-                client.insert_arrow("events", table, settings={**_INSERT, "insert_deduplication_token": token})
+                client.insert_arrow(table, rows, settings={**_INSERT, "insert_deduplication_token": token})
         except ClickHouseError as error:
             raise insert_failure(error) from error
+
+    def newest_tier_history(self) -> tuple[int, str]:
+        """The version and the digest of the tiers that statements see now. Raises StoreUnavailable."""
+        (version,), (digest,) = self.columns(NEWEST)
+        return version, digest
+
+    def put_tier_history(self, history: TierHistory, version: int) -> None:
+        """Let statements see this history, unless a higher version is stored. Raises StoreUnavailable."""
+        self._send(TABLE, history.to_arrow(version), uuid.uuid4().hex)
 
     def rewrite(self, statement: Statement) -> None:
         """Run a statement that changes what is stored; when this returns, every replica has done it.

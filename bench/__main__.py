@@ -15,9 +15,13 @@ from rich.progress import track
 from bench import decisions, ingest, query
 from bench.chunks import CHUNK_EVENTS, Chunk
 from bench.figures import Figure, show, write
+from bench.limit import Limit
 from bench.load import prepare
+from bench.server import Server
+from bench.workloads import JSON_ARRAYS, WORKLOADS, Workload
 
-_PIPE_COLUMNS = 150
+_PIPE_COLUMNS = 170
+_SEED = 7
 _terminal = Console()
 console = _terminal if _terminal.is_terminal else Console(width=_PIPE_COLUMNS)
 
@@ -48,11 +52,19 @@ def main(
 
 
 def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Iterator[Figure]:
-    chunks = _chunks(directory, events, parts) if parts != {Part.DECISIONS} else []
+    chunks: list[Chunk] = []
     if parts & {Part.INGEST, Part.MEMORY}:
-        console.print("measuring ingest ...")
-        yield from ingest.measure(chunks, directory, rate=Part.INGEST in parts, memory=Part.MEMORY in parts)
+        with Server(directory / "served") as server, Limit(directory / "limit") as limit:
+            for seed, workload in enumerate(WORKLOADS if Part.INGEST in parts else ()):
+                given = _chunks(directory, min(events, ingest.rate_events(workload)), workload, seed)
+                console.print(f"measuring {workload.name} ...")
+                yield ingest.rates(given, workload, server, limit)
+            if Part.MEMORY in parts:
+                chunks = _chunks(directory, events, JSON_ARRAYS, _SEED)
+                console.print("measuring memory ...")
+                yield ingest.memory(chunks, events, server, limit)
     if Part.QUERY in parts:
+        chunks = chunks or _chunks(directory, events, JSON_ARRAYS, _SEED)
         console.print("measuring queries ...")
         yield from query.measure(chunks, directory / "queried", runs)
     if Part.DECISIONS in parts:
@@ -60,9 +72,11 @@ def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Itera
         yield from decisions.measure(directory / "decided", budgets=min(decisions.BUDGETS, events))
 
 
-def _chunks(directory: Path, events: int, parts: set[Part]) -> list[Chunk]:
-    needed = min(events, ingest.RATE_EVENTS) if parts == {Part.INGEST} else events
-    making = track(prepare(directory, needed), "making events", -(-needed // CHUNK_EVENTS), console=console)
+def _chunks(directory: Path, events: int, workload: Workload, seed: int) -> list[Chunk]:
+    size = CHUNK_EVENTS // workload.events * workload.events
+    making = track(
+        prepare(directory, events, workload, seed=seed), "making events", -(-events // size), console=console
+    )
     return list(making)
 
 

@@ -6,22 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
-BODY_EVENTS: Final = 500
 CHUNK_EVENTS: Final = 10_000
+"""At most; a chunk is a whole number of bodies."""
+
+_BODIES: Final = msgspec.msgpack.Decoder(list[bytes])
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Up to `CHUNK_EVENTS` events: JSON arrays of `BODY_EVENTS`, one a line, and one Arrow table."""
+    """Some events: bodies of `body_events`, and one Arrow table."""
 
     stem: Path
     events: int
+    body_events: int
 
     def bodies(self) -> list[bytes]:
         """What clients post, in order."""
-        return self.stem.with_suffix(".jsonl").read_bytes().splitlines()
+        return _BODIES.decode(self.stem.with_suffix(".bodies").read_bytes())
 
     def table(self) -> pa.Table:
         """What the product inserts for them, as columns of `events`."""
@@ -30,6 +34,6 @@ class Chunk:
 
     def write(self, bodies: list[bytes], table: pa.Table) -> None:
         """Keep both forms."""
-        self.stem.with_suffix(".jsonl").write_bytes(b"\n".join(bodies))
+        self.stem.with_suffix(".bodies").write_bytes(msgspec.msgpack.encode(bodies))
         with pa.ipc.new_file(str(self.stem.with_suffix(".arrow")), table.schema) as file:
             file.write_table(table)

@@ -8,9 +8,10 @@ from contextlib import closing
 from http.client import HTTPConnection
 from threading import Lock
 
-import msgspec
+from bench.workloads import JSON, Workload
 
-from ingest.payloads import Receipt
+Body = tuple[bytes, int]
+"""What is posted, and how many events it holds."""
 
 
 class NotAccepted(RuntimeError):
@@ -23,9 +24,9 @@ class NotAccepted(RuntimeError):
 class Connection:
     """One keep-alive connection to a server on this machine."""
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, content_type: str = JSON) -> None:
         self._http = HTTPConnection("127.0.0.1", port, timeout=120)
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": content_type}
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
         """The answer's body as it came. Raises NotAccepted for any status but 200."""
@@ -41,38 +42,38 @@ class Connection:
         self._http.close()
 
 
-def send(port: int, key: str, bodies: Iterable[bytes], *, connections: int = 4) -> int:
+def send(port: int, key: str, bodies: Iterable[Body], workload: Workload) -> int:
     """How many events were acknowledged over connections side by side, each posting as soon as it was answered.
 
     Raises NotAccepted when an event was not new, or not accepted.
     """
     queue = _Queue(bodies)
-    with ThreadPoolExecutor(connections) as threads:
-        return sum(threads.map(lambda _: _drain(port, key, queue), range(connections)))
+    with ThreadPoolExecutor(workload.connections) as threads:
+        return sum(threads.map(lambda _: _drain(port, key, queue, workload), range(workload.connections)))
 
 
 class _Queue:
     """Bodies that several threads take from."""
 
-    def __init__(self, bodies: Iterable[bytes]) -> None:
+    def __init__(self, bodies: Iterable[Body]) -> None:
         self._bodies = iter(bodies)
         self._lock = Lock()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Body]:
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Body:
         with self._lock:
             return next(self._bodies)
 
 
-def _drain(port: int, key: str, queue: _Queue) -> int:
-    accepted = 0
-    with closing(Connection(port, key)) as connection:
-        for body in queue:
-            answer = connection.post("/v1/events", body)
-            receipt = msgspec.json.decode(answer, type=Receipt)
-            if receipt.accepted != receipt.received:
+def _drain(port: int, key: str, queue: _Queue, workload: Workload) -> int:
+    total = 0
+    with closing(Connection(port, key, workload.content_type)) as connection:
+        for body, events in queue:
+            answer = connection.post(workload.path, body)
+            accepted = workload.accepted(answer, events)
+            if accepted != events:
                 raise NotAccepted(200, answer)
-            accepted += receipt.accepted
-    return accepted
+            total += accepted
+    return total

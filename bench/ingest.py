@@ -1,100 +1,42 @@
-"""Events a second through the door, and what the server holds in memory after many of them."""
+"""Events a second through the doors, and what the server holds in memory after many of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Final, NamedTuple
 
-from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
-from bench.client import send
+from bench.chunks import Chunk
+from bench.client import Body, send
 from bench.figures import Figure
 from bench.limit import Limit
-from bench.process import memory_of, settle
+from bench.process import cpu_seconds, memory_of, settle
 from bench.server import Server
+from bench.workloads import JSON_ARRAYS, Workload
 
 ROUNDS: Final = 5
-ROUND_CHUNKS: Final = 4
-RATE_EVENTS: Final = ROUNDS * ROUND_CHUNKS * CHUNK_EVENTS
-
-AIM_SHARE: Final = 0.5
-AIM_PER_SECOND: Final = 6_000
 AIM_MEGABYTES: Final = 700
 
 
 class Round(NamedTuple):
-    """Events a second over the same events: the server's, and the limit's at the clients' and at a large batch."""
+    """Events a second, the server's and the limit's, over the same events; and processor seconds for each event."""
 
     served: float
-    small: float
-    large: float
+    limit: float
+    server_cpu: float
+    client_cpu: float
 
 
-def measure(chunks: Sequence[Chunk], directory: Path, *, rate: bool, memory: bool) -> Iterator[Figure]:
-    """The figures of one server that starts empty. Its turns alternate with the limit's, so noise meets both alike."""
-    rounds = _rounds(chunks) if rate else []
-    with Server(directory / "served") as server, Limit(directory / "limit") as limit:
-        yield from _rates([_round(server, limit, part) for part in rounds])
-        if memory:
-            rest = chunks[sum(map(len, rounds)) :]
-            send(server.port, server.key, (body for chunk in rest for body in chunk.bodies()))
-            limit.seconds(rest, CHUNK_EVENTS)
-            yield _memory(server, limit, sum(chunk.events for chunk in chunks))
+def rates(chunks: Sequence[Chunk], workload: Workload, server: Server, limit: Limit) -> Figure:
+    """The figure of one workload. The server's turns alternate with the limit's, so that noise meets both alike."""
+    return _rate([_round(server, limit, part, workload) for part in _parts(chunks)], workload)
 
 
-def _rounds(chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
-    measured = chunks[: ROUNDS * ROUND_CHUNKS]
-    width = -(-len(measured) // ROUNDS)
-    return [measured[start : start + width] for start in range(0, len(measured), width)]
-
-
-def _round(server: Server, limit: Limit, chunks: Sequence[Chunk]) -> Round:
-    events = sum(chunk.events for chunk in chunks)
-    bodies = [body for chunk in chunks for body in chunk.bodies()]
-    small = limit.seconds(chunks, BODY_EVENTS)
-    settle(limit.pid)
-    started = perf_counter()
-    accepted = send(server.port, server.key, bodies)
-    served = perf_counter() - started
-    assert accepted == events, f"{accepted} of {events} events were acknowledged"
-    settle(server.pid)
-    large = limit.seconds(chunks, CHUNK_EVENTS)
-    settle(limit.pid)
-    return Round(events / served, events / small, events / large)
-
-
-def _rates(rounds: Sequence[Round]) -> Iterator[Figure]:
-    if not rounds:
-        return
-    served, small, large = (median(rates) for rates in zip(*rounds, strict=True))
-    share = median(each.served / each.small for each in rounds)
-    slowest, fastest = min(each.served for each in rounds), max(each.served for each in rounds)
-    yield Figure(
-        name="ingest",
-        unit="events/s",
-        measured=served,
-        limit=small,
-        limit_is=f"decode and insert {BODY_EVENTS} at a time",
-        ratio=share,
-        aim=f"ratio >= {AIM_SHARE}",
-        met=share >= AIM_SHARE,
-        note=f"{len(rounds)} rounds, {slowest:,.0f} to {fastest:,.0f}",
-    )
-    yield Figure(
-        name="ingest, coalesced",
-        unit="events/s",
-        measured=served,
-        limit=large,
-        limit_is=f"decode and insert {CHUNK_EVENTS:,} at a time",
-        ratio=median(each.served / each.large for each in rounds),
-        aim=f">= {AIM_PER_SECOND:,} events/s",
-        met=served >= AIM_PER_SECOND,
-    )
-
-
-def _memory(server: Server, limit: Limit, events: int) -> Figure:
+def memory(chunks: Sequence[Chunk], events: int, server: Server, limit: Limit) -> Figure:
+    """What both hold once they were given these chunks too, which makes it `events` altogether."""
+    send(server.port, server.key, _bodies(chunks), JSON_ARRAYS)
+    limit.seconds(chunks, JSON_ARRAYS.insert_rows, JSON_ARRAYS.decode)
     held, least = memory_of(server.pid), memory_of(limit.pid)
     return Figure(
         name="server memory",
@@ -106,4 +48,54 @@ def _memory(server: Server, limit: Limit, events: int) -> Figure:
         aim=f"< {AIM_MEGABYTES} MB",
         met=held.resident < AIM_MEGABYTES,
         note=f"after {events:,} events; peak {held.peak:,.0f} MB",
+    )
+
+
+def rate_events(workload: Workload) -> int:
+    """How many events all rounds of a workload take."""
+    return ROUNDS * workload.round_events
+
+
+def _parts(chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
+    width = -(-len(chunks) // ROUNDS)
+    return [chunks[start : start + width] for start in range(0, len(chunks), width)]
+
+
+def _bodies(chunks: Sequence[Chunk]) -> Iterator[Body]:
+    for chunk in chunks:
+        left = chunk.events
+        for body in chunk.bodies():
+            yield body, min(left, chunk.body_events)
+            left -= chunk.body_events
+
+
+def _round(server: Server, limit: Limit, chunks: Sequence[Chunk], workload: Workload) -> Round:
+    events, bodies = sum(chunk.events for chunk in chunks), list(_bodies(chunks))
+    least = limit.seconds(chunks, workload.insert_rows, workload.decode)
+    settle(limit.pid)
+    server_cpu, client_cpu, started = cpu_seconds(server.pid), process_time(), perf_counter()
+    accepted = send(server.port, server.key, bodies, workload)
+    served = perf_counter() - started
+    server_cpu, client_cpu = cpu_seconds(server.pid) - server_cpu, process_time() - client_cpu
+    assert accepted == events, f"{accepted} of {events} events were acknowledged"
+    settle(server.pid)
+    return Round(events / served, events / least, server_cpu / events, client_cpu / events)
+
+
+def _rate(rounds: Sequence[Round], workload: Workload) -> Figure:
+    served, limit, server_cpu, client_cpu = (median(values) for values in zip(*rounds, strict=True))
+    slowest, fastest = min(each.served for each in rounds), max(each.served for each in rounds)
+    share = client_cpu / (client_cpu + server_cpu) if server_cpu else 0
+    spread = f"{len(rounds)} rounds, {slowest:,.0f} to {fastest:,.0f}"
+    work = f"server CPU {server_cpu * 1e3:.3f} s per 1,000; the client takes {share:.0%} of all CPU"
+    return Figure(
+        name=workload.name,
+        unit=workload.unit,
+        measured=served,
+        limit=limit,
+        limit_is=f"decode, and insert {workload.insert_rows:,} at a time",
+        ratio=median(each.served / each.limit for each in rounds),
+        aim=f">= {workload.aim_per_second:,} {workload.unit}",
+        met=served >= workload.aim_per_second,
+        note=f"{workload.connections} connections post {workload.events} each; {spread}; {work}",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import Self
 
 import clickhouse_connect
-import msgspec
 from clickhouse_connect.driver.client import Client
 
 from attribution.store import Store
-from bench.chunks import BODY_EVENTS, Chunk
+from bench.chunks import Chunk
 
 
 class Limit:
@@ -36,22 +35,22 @@ class Limit:
     ) -> None:
         self._process.shutdown()
 
-    def seconds(self, chunks: Sequence[Chunk], rows: int) -> float:
+    def seconds(self, chunks: Sequence[Chunk], rows: int, decode: Callable[[bytes], object]) -> float:
         """How long it takes to decode the chunks' bodies and to insert their rows, `rows` at a time."""
-        return self._process.submit(_store, self._directory, chunks, rows).result()
+        return self._process.submit(_store, self._directory, chunks, rows, decode).result()
 
 
-def _store(directory: Path, chunks: Sequence[Chunk], rows: int) -> float:
+def _store(directory: Path, chunks: Sequence[Chunk], rows: int, decode: Callable[[bytes], object]) -> float:
     client = _client(directory, f"rows_{rows}")
-    return sum(_store_chunk(client, chunk, rows) for chunk in chunks)
+    return sum(_store_chunk(client, chunk, rows, decode) for chunk in chunks)
 
 
-def _store_chunk(client: Client, chunk: Chunk, rows: int) -> float:
+def _store_chunk(client: Client, chunk: Chunk, rows: int, decode: Callable[[bytes], object]) -> float:
     bodies, table = chunk.bodies(), chunk.table()
     started = perf_counter()
+    for body in bodies:
+        decode(body)
     for first in range(0, chunk.events, rows):
-        for body in bodies[first // BODY_EVENTS : (first + rows) // BODY_EVENTS]:
-            msgspec.json.decode(body)
         client.insert_arrow("events", table.slice(first, rows))
     return perf_counter() - started
 

@@ -9,36 +9,49 @@ from pathlib import Path
 
 from api.demo.events import generate
 from attribution.event import EventRow, row_version, to_arrow
-from bench.chunks import BODY_EVENTS, CHUNK_EVENTS, Chunk
+from bench.chunks import CHUNK_EVENTS, Chunk
+from bench.workloads import SPANS, Workload
 from core.database import Database
 from core.settings import Settings
-from ingest.payloads import ENCODER, EventPayload
-from ingest.pipeline import EVENTS
+from ingest.door import EVENTS
+from ingest.payloads import EventPayload
 from ingest.rating import Measured, Rater, token_usage
 from ingest.rules import EventRules, quantity
 from pricing.book import PriceBook
 
 
-def prepare(directory: Path, events: int) -> Iterator[Chunk]:
-    """The demo company's `events` events of the last 90 days, in order of time, chunk by chunk."""
+def prepare(directory: Path, events: int, workload: Workload, *, seed: int) -> Iterator[Chunk]:
+    """`events` events of the last 90 days of the demo company, in order of time, chunk by chunk.
+
+    Another seed makes other events. Spans tell of model calls only.
+    """
     settings = Settings(data_dir=directory)
     database = Database(settings.effective_database_url)
     database.migrate()
     rows = _Rows(PriceBook(database.session), settings)
-    stream = generate(events, seed=7, end=datetime.now(UTC))
+    stream = _events(events, workload, seed)
+    size = CHUNK_EVENTS // workload.events * workload.events
     for number in count():
-        batch = list(islice(stream, CHUNK_EVENTS))
+        batch = list(islice(stream, size))
         if not batch:
             break
-        chunk = Chunk(directory / f"{number:06}", len(batch))
-        chunk.write(_bodies(batch), to_arrow([rows.of(event) for event in batch]))
+        chunk = Chunk(directory / f"{seed}-{number:06}", len(batch), workload.events)
+        chunk.write(_bodies(batch, workload), to_arrow([rows.of(event) for event in batch]))
         yield chunk
     database.close()
 
 
-def _bodies(events: Sequence[EventPayload]) -> list[bytes]:
-    starts = range(0, len(events), BODY_EVENTS)
-    return [ENCODER.encode(events[start : start + BODY_EVENTS]) for start in starts]
+def _events(events: int, workload: Workload, seed: int) -> Iterator[EventPayload]:
+    now = datetime.now(UTC)
+    if workload is not SPANS:
+        return generate(events, seed=seed, end=now)
+    calls = (event for event in generate(events * 3, seed=seed, end=now) if event.output_tokens is not None)
+    return islice(calls, events)
+
+
+def _bodies(events: Sequence[EventPayload], workload: Workload) -> list[bytes]:
+    starts = range(0, len(events), workload.events)
+    return [workload.encode(events[start : start + workload.events]) for start in starts]
 
 
 class _Rows:

@@ -30,9 +30,9 @@ def settle(pid: int, *, within_seconds: float = 15) -> None:
     """Return once the process is idle, so that merges of what was stored do not slow down what is measured next."""
     deadline = monotonic() + within_seconds
     while monotonic() < deadline:
-        before = _cpu_seconds(pid)
+        before = cpu_seconds(pid)
         sleep(_LOOK_SECONDS)
-        if _cpu_seconds(pid) - before < _IDLE_SHARE * _LOOK_SECONDS:
+        if cpu_seconds(pid) - before < _IDLE_SHARE * _LOOK_SECONDS:
             return
 
 
@@ -42,7 +42,7 @@ def _megabytes(status: str, name: str) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
-def _cpu_seconds(pid: int) -> float:
-    """User and system time; fields 14 and 15, counted behind the name, which may hold anything."""
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all its threads; fields 14 and 15, counted behind the name, which may hold anything."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -161,12 +162,28 @@ class Settings(BaseSettings):
     notifications_kept_days: int = Field(
         default=30, ge=1, description="Days that notifications are kept once they were delivered or given up."
     )
+    reconciliation_tolerance_percent: float = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description="How far a bill and what is attributed may differ and still agree.",
+    )
+    bill_lateness_days: int = Field(
+        default=3,
+        ge=0,
+        description="Days that providers take to bill a day in full; until then what is missing is late.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What to log.")
 
     @property
     def oldest_event_days(self) -> int:
         """How many days before now an accepted event may start."""
         return min(self.max_event_age_days, self.retention_days or self.max_event_age_days)
+
+    @property
+    def reconciliation_tolerance(self) -> Decimal:
+        """The tolerance in percent, exact."""
+        return Decimal(str(self.reconciliation_tolerance_percent))
 
     @property
     def effective_clickhouse_url(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, unique
 from functools import lru_cache
-from typing import Final, NamedTuple
+from itertools import pairwise
+from typing import ClassVar, Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from core.errors import InvalidInput
@@ -188,6 +190,26 @@ class Granularity(Enum):
         while bucket.start < window.end:
             yield bucket
             bucket = self.bucket(bucket.end, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Time buckets between instants of the caller's own: whole seconds in UTC, rising, at least two."""
+
+    instants: tuple[datetime, ...]
+
+    is_calendar: ClassVar = False
+
+    def bucket(self, instant: datetime, zone: ZoneInfo) -> Window:  # noqa: ARG002 - as a granularity's
+        """The bucket that holds `instant`, which lies between the first cut (in) and the last (out)."""
+        place = bisect_right(self.instants, instant)
+        return Window(self.instants[place - 1], self.instants[place])
+
+    def buckets(self, window: Window, zone: ZoneInfo) -> Iterator[Window]:  # noqa: ARG002 - as a granularity's
+        """Every bucket that shares an instant with `window`, in order."""
+        for start, end in pairwise(self.instants):
+            if start < window.end and window.start < end:
+                yield Window(start, end)
 
 
 @unique

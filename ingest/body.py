@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import zstandard
 
 from core.errors import InvalidInput, TooLarge, Unsupported
+from ingest.payloads import EventPayload
 
 
 class UnreadableBody(InvalidInput):
@@ -120,6 +121,9 @@ _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
     "zstd": _zstd,
 }
 
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_EVENTS = msgspec.json.Decoder(list[EventPayload])
+_EVENT = msgspec.json.Decoder(EventPayload)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(msgspec.Raw)
 
@@ -130,13 +134,30 @@ def split_items(body: bytes, limit: int) -> list[bytes]:
     An NDJSON line that is not JSON is still an item: it is refused by itself later. Raises UnreadableBody when there
     is nothing to read and TooManyItems above `limit`.
     """
-    text = body.strip(b" \t\r\n\xef\xbb\xbf")
+    text = body.strip(_BLANK)
     if not text:
         raise UnreadableBody("the body is empty; send a JSON object, a JSON array or NDJSON")
     items = _array(text) if text.startswith(b"[") else _object_or_lines(text)
     if len(items) > limit:
         raise TooManyItems(len(items), limit)
     return items
+
+
+def read_events(body: bytes, limit: int) -> Sequence[EventPayload | bytes]:
+    """The items of a body as `split_items` tells them apart, read in one go when every one is an event in shape.
+
+    Where one is not, all of them are left as text: read one by one, each gets its own answer.
+    """
+    try:
+        text = body.strip(_BLANK)
+        events = _EVENTS.decode(text) if text.startswith(b"[") else _EVENT.decode_lines(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        events = []
+    if not events:
+        return split_items(body, limit)
+    if len(events) > limit:
+        raise TooManyItems(len(events), limit)
+    return events
 
 
 def _array(text: bytes) -> list[bytes]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from ingest.door import OTLP, Item
 from ingest.otlp import AttributeMapping, Attribution, read_traces
 from ingest.otlp.ignored import Signal
 from ingest.payloads import Receipt, Rejection
-from ingest.pipeline import OTLP, Item, Pipeline
+from ingest.pipeline import Pipeline
 from tenants.scope import Scope
 
 HEADERS: Final[Mapping[str, str]] = {
@@ -38,7 +38,7 @@ class Exports:
         Raises UnreadableTraces, and Unavailable when the same export should be sent again.
         """
         defaults = attribution(headers, scope)
-        reading = await asyncio.to_thread(read_traces, body, content_type, defaults=defaults, mapping=self._mapping)
+        reading = await self._pipeline.read(read_traces, body, content_type, defaults=defaults, mapping=self._mapping)
         rejections = [
             Rejection(index, span.field, span.rule, span.message, span.span)
             for index, span in enumerate(reading.rejected, len(reading.calls))
@@ -48,7 +48,7 @@ class Exports:
 
     async def ignored(self, signal: Signal, body: bytes, content_type: str) -> Message:
         """The answer to an export that is accepted and not billed. Raises UnreadableExport."""
-        self._pipeline.counters.ignored[signal.name] += await asyncio.to_thread(signal.count, body, content_type)
+        self._pipeline.counters.ignored[signal.name] += await self._pipeline.read(signal.count, body, content_type)
         return signal.response()
 
 

@@ -36,6 +36,9 @@ LIMITS: Final = _limits()
 """The most characters of every text of an event, as its type has them."""
 
 
+_SHORTEST_LIMIT: Final = min(LIMITS.values())
+
+
 def shortened(value: str, limit: int) -> str:
     """The text; a longer one is cut and ends in `~` and 16 hex digits of its hash, so that distinct ones stay distinct.
 
@@ -49,10 +52,9 @@ def shortened(value: str, limit: int) -> str:
 
 def fit_texts(fields: dict[str, Any]) -> None:
     """Shortens every name and id among the fields of an event to its limit."""
-    for name, limit in LIMITS.items():
-        value = fields.get(name)
-        if isinstance(value, str) and len(value) > limit:
-            fields[name] = shortened(value, limit)
+    for name, value in fields.items():
+        if isinstance(value, str) and len(value) > _SHORTEST_LIMIT and len(value) > LIMITS.get(name, len(value)):
+            fields[name] = shortened(value, LIMITS[name])
 
 
 def fit_tags(event: EventPayload, limit: int) -> int:

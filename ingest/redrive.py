@@ -11,8 +11,9 @@ from typing import Final
 
 from core.database import Database
 from core.errors import InvalidInput
+from ingest.door import DOORS, EVENTS
 from ingest.payloads import Rejection
-from ingest.pipeline import DOORS, EVENTS, Pipeline
+from ingest.pipeline import Pipeline
 from ingest.rejected import RejectedEvent, RejectedEvents
 from tenants.audit import Action, record_now
 from tenants.principal import Principal

@@ -11,21 +11,21 @@ from typing import Final, TypedDict
 import msgspec
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import Unsupported
 from core.settings import Settings
 from ingest.admission import Hold
-from ingest.body import decompress, read_bounded, split_items
+from ingest.body import decompress, read_bounded, read_events, split_items
+from ingest.door import EVENTS, LITELLM
 from ingest.exports import Exports, attribution
 from ingest.litellm import read_payloads
 from ingest.otlp import AttributeMapping
 from ingest.otlp.encoding import JSON, PROTOBUF
 from ingest.otlp.ignored import LOGS, METRICS, Signal
 from ingest.payloads import Receipt
-from ingest.pipeline import EVENTS, LITELLM, Pipeline
+from ingest.pipeline import Pipeline
 from tenants.principal import Principal
 from tenants.scope import Scope
 
@@ -50,7 +50,8 @@ class IngestRoutes:
 
     async def events(self, request: Request) -> Response:
         """`POST /v1/events`: a JSON object, a JSON array or NDJSON. 200, or 207 when some were refused."""
-        receipt = await self._pipeline.ingest(await self._items(request), door=EVENTS, **_sender(request))
+        items = read_events(await self._body(request), self._settings.max_body_events)
+        receipt = await self._pipeline.ingest(items, door=EVENTS, **_sender(request))
         return _receipt(receipt, 207 if receipt.rejected else 200)
 
     async def litellm(self, request: Request) -> Response:
@@ -58,9 +59,9 @@ class IngestRoutes:
 
         200 with a receipt whatever was refused: LiteLLM drops what it is told to send again.
         """
-        items, sender = await self._items(request), _sender(request)
+        items, sender = split_items(await self._body(request), self._settings.max_body_events), _sender(request)
         defaults = attribution(request.headers, sender["scope"])
-        calls = await run_in_threadpool(read_payloads, items, defaults=defaults, mapping=self._mapping)
+        calls = await self._pipeline.read(read_payloads, items, defaults=defaults, mapping=self._mapping)
         return _receipt(await self._pipeline.ingest(calls, door=LITELLM, **sender))
 
     async def traces(self, request: Request) -> Response:
@@ -85,9 +86,6 @@ class IngestRoutes:
     async def _ignored(self, request: Request, signal: Signal) -> Response:
         kind = export_type(request)
         return _export_answer(await self._exports.ignored(signal, await self._body(request), kind), kind)
-
-    async def _items(self, request: Request) -> list[bytes]:
-        return split_items(await self._body(request), self._settings.max_body_events)
 
     async def _body(self, request: Request) -> bytes:
         """The whole body, decompressed and bounded both before and after. Raises Overloaded."""

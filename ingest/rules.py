@@ -165,19 +165,26 @@ class NameCardinality:
             self._check(field, getattr(event, field))
         for key in event.tags:
             self._check("tags", key)
-        if len(self._known) < _KNOWN_COMBINATIONS:
-            self._known.add(names)
+        self._know(names)
 
     def fit(self, event: EventPayload, now: datetime) -> int:
         """How many tags were dropped because their keys are too many; the names too many become `OTHER`."""
         self._begin_day(now)
+        names = (*_names_of(event), *event.tags)
+        if names in self._known:
+            return 0
         for field in NAME_FIELDS:
             if not self._admits(field, getattr(event, field)):
                 setattr(event, field, OTHER)
         excess = [key for key in event.tags if not self._admits("tags", key)]
         if excess:
             event.tags = {key: value for key, value in event.tags.items() if key not in excess}
+        self._know((*_names_of(event), *event.tags))
         return len(excess)
+
+    def _know(self, names: tuple[str, ...]) -> None:
+        if len(self._known) < _KNOWN_COMBINATIONS:
+            self._known.add(names)
 
     def _begin_day(self, now: datetime) -> None:
         if now.date() != self._day:

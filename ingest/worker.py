@@ -12,15 +12,24 @@ R = TypeVar("R")
 
 
 class Worker:
-    """Runs one piece of work at a time, in the order asked for."""
+    """Runs one piece of work at a time, in the order asked for. Used by the event loop alone."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._callers = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for any work."""
+        return not self._callers
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's result. Cancelled, work that has begun goes on unheard, and other work is dropped."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        self._callers += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        finally:
+            self._callers -= 1
 
     def close(self) -> None:
         """Take no more work. What has begun ends by itself."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, unique
 from math import inf
+from time import monotonic
 from typing import Final
 
 from attribution.event import EventRow
@@ -18,6 +20,11 @@ from ingest.spool import Spool
 from ingest.worker import Worker
 
 CLOSE_SECONDS: Final = 10
+
+GATHER_SHARE: Final = 0.5
+"""How long an insert waits for company, as a share of what the last one took."""
+GATHER_SECONDS: Final = 0.05
+"""Never longer than that."""
 
 
 class QueueFull(Unavailable):
@@ -46,6 +53,9 @@ class _Waiting:
 class Writer:
     """Stores rows in the order they come, one insert at a time, each made of all that waited meanwhile.
 
+    An insert costs about the same for one row as for hundreds, so each waits a moment for those who wrote together
+    lately: clients that were answered together come back one after another. Who writes alone waits for nobody.
+
     Rows that the store does not take, for whatever reason, go to the spool instead. Whether an insert that took too
     long happened is not known, nor needed: repeated, it changes nothing.
     """
@@ -60,6 +70,11 @@ class Writer:
         self._patience = patience_seconds
         self._waiting: deque[_Waiting] = deque()
         self._depth = 0
+        self._company = 1
+        """How many requests shared the last insert or came while it ran."""
+        self._together = asyncio.Event()
+        """Set once as many wait again."""
+        self._insert_seconds = 0.0
         self._flusher: asyncio.Task[None] | None = None
         self._deadline = inf
         self._inserting = Worker("insert")
@@ -92,6 +107,8 @@ class Writer:
         self._depth += len(rows)
         waiting = _Waiting(rows, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
+        if len(self._waiting) >= self._company:
+            self._together.set()
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         return await asyncio.shield(waiting.durable)
@@ -108,8 +125,10 @@ class Writer:
 
     async def _flush(self) -> None:
         while self._waiting:
+            await self._gather()
             batch = self._take()
             rows = [row for waiting in batch for row in waiting.rows]
+            started = monotonic()
             try:
                 durable = await self._keep(rows)
             except Exception as error:  # noqa: BLE001 - every waiting request must get its answer
@@ -117,6 +136,16 @@ class Writer:
             else:
                 _settle(batch, durable)
             self._depth -= len(rows)
+            self._company, self._insert_seconds = len(batch) + len(self._waiting), monotonic() - started
+
+    async def _gather(self) -> None:
+        """Return when as many requests wait as wrote together lately, or a moment later."""
+        if len(self._waiting) >= self._company or self._depth >= self._insert_rows:
+            return
+        self._together.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(self._insert_seconds * GATHER_SHARE, GATHER_SECONDS)):
+                await self._together.wait()
 
     async def _keep(self, rows: Sequence[EventRow]) -> Durable:
         """Where the rows are durable now."""

@@ -32,6 +32,18 @@ class Action(Enum):
     REDRIVE_EVENTS = "event.redrive"
     REPRICE_EVENTS = "event.reprice"
     ERASE_USER = "user.erase"
+    CREATE_TIER = "tier.create"
+    UPDATE_TIER = "tier.update"
+    SET_TERMS = "tier.set_terms"
+    SAVE_TENANT = "tenant.save"
+    ASSIGN_TIER = "tenant.assign_tier"
+    IMPORT_REVENUE = "revenue.import"
+    CLOSE_STATEMENT = "statement.close"
+    REOPEN_STATEMENT = "statement.reopen"
+    SET_ALLOCATION_RULE = "allocation_rule.set"
+    RUN_ALLOCATION = "allocation.run"
+    IMPORT_BILL = "bill.import"
+    TRUE_UP = "bill.true_up"
     CREATE_CHANNEL = "channel.create"
     DELETE_CHANNEL = "channel.delete"
     ROTATE_CHANNEL_SECRET = "channel.rotate_secret"  # noqa: S105 - the name of an action
@@ -45,14 +57,6 @@ class Action(Enum):
     DELETE_GUARDRAIL = "guardrail.delete"
     MUTE_GUARDRAIL = "guardrail.mute"
     ACKNOWLEDGE_BREACH = "breach.acknowledge"
-    CREATE_TIER = "tier.create"
-    UPDATE_TIER = "tier.update"
-    SET_TERMS = "tier.set_terms"
-    SAVE_TENANT = "tenant.save"
-    ASSIGN_TIER = "tenant.assign_tier"
-    IMPORT_REVENUE = "revenue.import"
-    CLOSE_STATEMENT = "statement.close"
-    REOPEN_STATEMENT = "statement.reopen"
 
 
 class AuditRecord(SQLModel, table=True):

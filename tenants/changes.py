@@ -43,3 +43,12 @@ def edition(database: Database) -> int:
     """A number that is higher after every change of tenants and tiers."""
     with database.session() as session:
         return session.exec(select(TierEdition.number)).one()
+
+
+def raise_edition(database: Database, beyond: int) -> int:
+    """A new edition, higher than that number."""
+    with changing(database) as session:
+        found = session.get_one(TierEdition, 1)
+        found.number = max(found.number, beyond + 1)
+        session.add(found)
+        return found.number

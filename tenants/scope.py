@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.errors import Forbidden
+
+
+class WholeDeploymentOnly(Forbidden):
+    """What concerns all tenants is none of a key's that may see some."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} concern the whole deployment; use a key without a scope")
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -17,3 +26,8 @@ class Scope:
     def unrestricted(self) -> bool:
         """True when nothing is hidden from the caller."""
         return self.tenant is None and self.team is None and self.environment is None
+
+    def require_unrestricted(self, what: str) -> None:
+        """Return when nothing is hidden. Raises WholeDeploymentOnly."""
+        if not self.unrestricted:
+            raise WholeDeploymentOnly(what)

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.commands.arguments import instant
 from api.commands.stores import DataDir, settings_with
-from api.commands.terminal import note, say, show
+from api.commands.terminal import note, progress, say, show
 
 if TYPE_CHECKING:
     from attribution.event import Pico
@@ -49,7 +47,7 @@ def reprice(
 
 def _is_wanted(repricer: Repricer, wanted: Wanted, *, dry_run: bool, yes: bool) -> bool:
     """Whether to go on, once it was shown what changes."""
-    with _progress("reading events") as told:
+    with progress("reading events") as told:
         tally = repricer.preview(wanted, told=told)
     _show(tally)
     if dry_run:
@@ -64,7 +62,7 @@ def _is_wanted(repricer: Repricer, wanted: Wanted, *, dry_run: bool, yes: bool) 
 def _reprice(repricer: Repricer, wanted: Wanted) -> None:
     from tenants.audit import COMMAND_LINE
 
-    with _progress("repricing") as told:
+    with progress("repricing") as told:
         outcome = repricer.run(wanted, by=COMMAND_LINE, told=told)
     total = outcome.tally.total
     say(f"{total.changed} of {total.events} events repriced, effective cost {_signed(total.difference)}")
@@ -94,15 +92,3 @@ def _amount(pico: Pico) -> str:
 
 def _signed(pico: Pico) -> str:
     return ("+" if pico > 0 else "") + _amount(pico)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, and how to tell it: how many are done, of how many."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, events: progress.update(task, completed=done, total=max(done, events))

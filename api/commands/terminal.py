@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -46,3 +47,21 @@ def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def moment(instant: datetime | None) -> str:
     """The instant to the second; nothing for none."""
     return instant.isoformat(timespec="seconds") if instant else ""
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, and how to tell it: how many are done, of how many."""
+    # Only the commands that take long pay for its import.
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, events: progress.update(task, completed=done, total=max(done, events))

@@ -15,11 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.demo.events import generate
+from api.demo.money import bring_money
 from api.demo.services import NEGOTIATED_PRICES
+from api.demo.targets import set_targets
+from api.demo.tiers import agree
 from api.services import Services
 from core.errors import ApportionError
+from ingest.door import EVENTS
 from ingest.payloads import ENCODER, Receipt
-from ingest.pipeline import EVENTS
 from pricing.book import PriceExists
 from tenants.principal import Role
 from tenants.scope import Scope
@@ -82,7 +85,10 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
         return plan
     console.print(f"Loading {plan.events:,} events; this takes about a minute for 300,000.")
     _agree_prices(services, plan)
+    agree(services, events=plan.events, end=plan.end)
     asyncio.run(_load(services, plan))
+    asyncio.run(bring_money(services, plan.end))
+    set_targets(services, plan.end)
     plan.done = True
     file.write(plan)
     return plan
@@ -136,16 +142,33 @@ def _batches(plan: Plan) -> Iterator[list[bytes]]:
 
 
 _QUERIES = {
+    "Which budgets are in trouble?": """{
+  budgets(standing: [BREACHED, NEAR, FORECAST]) {
+    nodes { name team status { standing member spent limit percent forecast { amount } projectedBreachDate } }
+  }
+}""",
     "What does each feature cost, and what part of it is wasted?": """{
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: FEATURE}]) {
     nodes { feature effectiveCost costShare wastedShare requests costPerRequest }
     totals { effectiveCost unpricedOperations }
   }
 }""",
+    "Which pricing tier loses money, and how many of its tenants do?": """{
+  profitability(timeRange: {preset: LAST_MONTH}, by: TIER) {
+    nodes { tier economics { revenue { total source } cost grossMargin grossMarginPercent }
+            tenantsBelow { tenants known } }
+  }
+}""",
     "Which users cost most, and whose are they?": """{
   costs(timeRange: {preset: LAST_30_DAYS}, groupBy: [{dimension: TENANT}, {dimension: USER}], first: 5) {
     totalCount
     nodes { tenant user effectiveCost costShare operations }
+  }
+}""",
+    "What do the providers bill beyond what was sent, and why?": """{
+  reconciliation(provider: "openai", timeRange: {preset: LAST_MONTH}, by: [MODEL]) {
+    total { billed attributed gap gapPercent causes { cause amount } }
+    rows { model billed attributed gap cause billedTokens attributedTokens }
   }
 }""",
     "How did the newly launched feature grow, week by week?": """{

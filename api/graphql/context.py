@@ -29,6 +29,14 @@ class Context:
         self.principal.require(permission)
         return self.principal.scope
 
+    def revenue_scope(self) -> Scope | None:
+        """Whose revenue the caller may see; None where it is of a team or an environment, which have none of their own.
+
+        Raises NotAllowed.
+        """
+        scope = self.scope(Permission.FINANCE)
+        return scope if scope.team is None and scope.environment is None else None
+
     async def scope_now(self, permission: Permission = Permission.READ) -> Scope:
         """As `scope`, the key looked at again: subscriptions outlive keys. Raises UnknownKey or NotAllowed."""
         principal = await authenticate(self.connection, self.services)

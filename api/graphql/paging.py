@@ -20,7 +20,7 @@ class BadCursor(InvalidInput):
     code = "BAD_CURSOR"
 
     def __init__(self) -> None:
-        super().__init__("`after` is no cursor of this query; use the endCursor of its own previous page")
+        super().__init__("that is no cursor of this query; use the one that its own previous page ended with")
 
 
 class BadPageSize(InvalidInput):

@@ -9,7 +9,9 @@ from typing import Any, Final
 import strawberry
 
 from api.graphql import (
+    allocations,
     audit,
+    bills,
     breaches,
     budgets,
     channels,
@@ -20,10 +22,17 @@ from api.graphql import (
     notifications,
     operations,
     prices,
+    profitability,
+    reconciliation,
     rejected,
     repricing,
+    revenue,
+    simulation,
+    statements,
     status,
     subscriptions,
+    tenants,
+    tiers,
 )
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
@@ -55,13 +64,26 @@ class Query:
     prices = _field(prices.prices)
     rejected_events = _field(rejected.rejected_events)
     reprice_preview = _field(repricing.reprice_preview)
+    statement = _field(statements.statement)
+    statement_preview = _field(statements.statement_preview)
+    statements = _field(statements.statements)
     audit_log = _field(audit.audit_log)
-    channels = _field(channels.channels)
-    notifications = _field(notifications.notifications)
     budgets = _field(budgets.budgets)
     guardrails = _field(guardrails.guardrails)
     budget_dry_run = _field(dry_run.budget_dry_run)
     breaches = _field(breaches.breaches)
+    channels = _field(channels.channels)
+    notifications = _field(notifications.notifications)
+    tenants = _field(tenants.tenants)
+    tiers = _field(tiers.tiers)
+    actual_revenue = _field(revenue.actual_revenue)
+    profitability = _field(profitability.profitability_of)
+    tier_simulation = _field(simulation.tier_simulation)
+    tier_suggestion = _field(simulation.tier_suggestion)
+    allocation_rules = _field(allocations.allocation_rules)
+    bill_lines = _field(bills.bill_lines)
+    bills = _field(bills.bills)
+    reconciliation = _field(reconciliation.reconciliation)
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -72,11 +94,8 @@ class Mutation:
     reprice_events = _field(repricing.reprice_events)
     erase_user = _field(erasure.erase_user)
     redrive_events = _field(rejected.redrive_events)
-    create_channel = _field(channels.create_channel)
-    rotate_channel_secret = _field(channels.rotate_channel_secret)
-    delete_channel = _field(channels.delete_channel)
-    test_channel = _field(channels.test_channel)
-    retry_notifications = _field(notifications.retry_notifications)
+    close_statements = _field(statements.close_statements)
+    reopen_statement = _field(statements.reopen_statement)
     create_budget = _field(budgets.create_budget)
     update_budget = _field(budgets.update_budget)
     delete_budget = _field(budgets.delete_budget)
@@ -86,6 +105,20 @@ class Mutation:
     delete_guardrail = _field(guardrails.delete_guardrail)
     mute_guardrail = _field(guardrails.mute_guardrail)
     acknowledge_breach = _field(breaches.acknowledge_breach)
+    create_channel = _field(channels.create_channel)
+    rotate_channel_secret = _field(channels.rotate_channel_secret)
+    delete_channel = _field(channels.delete_channel)
+    test_channel = _field(channels.test_channel)
+    retry_notifications = _field(notifications.retry_notifications)
+    save_tenant = _field(tenants.save_tenant)
+    assign_tier = _field(tenants.assign_tier)
+    create_tier = _field(tiers.create_tier)
+    update_tier = _field(tiers.update_tier)
+    set_tier_terms = _field(tiers.set_tier_terms)
+    set_allocation_rule = _field(allocations.set_allocation_rule)
+    retire_allocation_rule = _field(allocations.retire_allocation_rule)
+    run_allocation = _field(allocations.run_allocation)
+    true_up = _field(reconciliation.true_up)
 
 
 @strawberry.type(description="Everything that is told as it happens.")

@@ -38,7 +38,7 @@ class NoSuchStatement(NotFound):
 
     code = "NO_SUCH_STATEMENT"
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int | str) -> None:
         super().__init__(f"there is no statement {number}")
         self.field = "number"
 

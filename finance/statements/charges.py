@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from sqlmodel import Session
 
@@ -23,21 +23,5 @@ class TierCharges(Protocol):
         ...
 
 
-class NoTierCharges:
-    """A deployment without pricing tiers."""
-
-    def tenants(self, window: Window) -> Iterable[str]:  # noqa: ARG002
-        """None."""
-        return ()
-
-    def lines(self, tenant_id: str, window: Window) -> Sequence[TierChargeLine]:  # noqa: ARG002
-        """None."""
-        return ()
-
-
-class Announce(Protocol):
-    """Puts a message out in the caller's transaction, so that it is sent exactly when the change is kept."""
-
-    def __call__(self, session: Session, kind: str, payload: Mapping[str, Any]) -> object:
-        """Enqueue a message of that kind."""
-        ...
+Announce: TypeAlias = Callable[[Session, Mapping[str, Any]], object]
+"""Tells of a closed statement in the caller's transaction, so that it is told exactly when it is kept."""

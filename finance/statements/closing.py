@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
@@ -20,9 +20,6 @@ from finance.statements.document import Draft
 from finance.statements.drafting import Drafting
 from finance.statements.period import BillingPeriod
 from tenants.scope import Scope
-
-CLOSED: Final = "statement.closed"
-"""The kind of message that tells of a new statement."""
 
 
 class PeriodNotOver(InvalidInput):
@@ -123,6 +120,11 @@ class Closer:
         self._announce = announce
         self._monotonic = monotonic
 
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The zone whose months are closed."""
+        return self._drafting.timezone
+
     def close(
         self,
         asked: Asked,
@@ -195,7 +197,7 @@ class Closer:
 
     def _tell(self, session: Session, statement: Statement) -> None:
         if self._announce is not None:
-            self._announce(session, CLOSED, announcement(statement))
+            self._announce(session, announcement(statement))
 
     @contextmanager
     def _locked(self) -> Iterator[Session]:
@@ -232,11 +234,13 @@ def sees(scope: Scope, statement: Statement) -> bool:
 
 
 def announcement(statement: Statement) -> dict[str, object]:
-    """What a `statement.closed` message says: enough to fetch the statement and to check it."""
+    """What the message says: enough to fetch the statement and to check it. `total` is its cost."""
     content, row = statement.content, statement.record
     return {
-        **{name: content[name] for name in ("number", "revision", "supersedes", "tenant", "period")},
-        **{name: content[name] for name in ("currency", "cost", "charges", "adjustments")},
+        **{name: content[name] for name in ("number", "revision", "supersedes", "tenant", "period", "currency")},
+        "total": content["cost"],
+        "charges": content["charges"],
+        "adjustments": content["adjustments"],
         "checksum": row.checksum,
         "path": f"/v1/statements/{row.number}",
     }

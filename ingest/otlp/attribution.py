@@ -34,7 +34,7 @@ def with_agent_as_feature(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(attributes: Attributes, fields: Fields) -> dict[str, Any]:
-    return {field: told for field, value in filled(attributes, fields) if (told := text(value))}
+    return {field: told for field, value in filled(attributes, fields).items() if (told := text(value))}
 
 
 def _tags(attributes: Attributes, mapping: AttributeMapping) -> dict[str, str]:

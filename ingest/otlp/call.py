@@ -17,7 +17,7 @@ from ingest.otlp.identity import provider_name, response_event_id, span_event_id
 from ingest.otlp.mapping import AttributeMapping
 from ingest.otlp.outcome import outcome
 from ingest.otlp.table import FIRST_TOKEN, FIRST_TOKEN_EVENTS
-from ingest.otlp.values import amount, count, filled, first, number, take_output, text
+from ingest.otlp.values import amount, count, filled, number, take_output, text
 from ingest.payloads import EventPayload
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,8 +58,9 @@ def read_call(
     Raises msgspec.ValidationError when a value breaks the payload's rules.
     """
     written_id = take_output(span.attributes)
-    response_id = telling_response_id(text(first(span.attributes, mapping.signals["response_id"])) or written_id)
-    fields = {**implied, **said, **_own(span, mapping)}
+    told = filled(span.attributes, mapping.call)
+    response_id = telling_response_id(text(told.get("response_id")) or written_id)
+    fields = {**implied, **said, **_own(span, told, mapping)}
     fields["tags"] = {**implied["tags"], **said["tags"]}
     if response_id:
         fields["event_id"] = response_event_id(fields["provider_name"], response_id)
@@ -74,35 +75,33 @@ def read_call(
     )
 
 
-def _own(span: Span, mapping: AttributeMapping) -> dict[str, Any]:
-    attributes, signals = span.attributes, mapping.signals
-    status, error_type = outcome(span, mapping)
-    texts = {field: text(value) for field, value in filled(attributes, mapping.texts)}
-    cost = amount(first(attributes, signals["cost"]))
+def _own(span: Span, told: Mapping[str, Value], mapping: AttributeMapping) -> dict[str, Any]:
+    status, error_type = outcome(span, told)
+    texts = {field: text(told[field]) for field in mapping.texts.names if field in told}
+    cost = amount(told.get("cost"))
     duration_ms = _duration_ms(span)
     return {
         **texts,
-        **_tokens(span, mapping),
+        **_tokens(span, {field: count(told[field]) for field in mapping.tokens.names if field in told}),
         "start_time": _EPOCH + timedelta(microseconds=span.start // 1000) if span.start else None,
         "parent_event_id": span.parent_span_id,
-        "provider_name": provider_name(text(first(attributes, signals["provider"]))),
+        "provider_name": provider_name(text(told.get("provider"))),
         "operation_name": operation_name(span),
         "status": status,
         "error_type": error_type,
-        "workload": _workload(first(attributes, signals["batch"]), texts.get("service_tier", "")),
-        "attempt": _attempt(first(attributes, signals["resends"])),
+        "workload": _workload(told.get("batch"), texts.get("service_tier", "")),
+        "attempt": _attempt(told.get("resends")),
         "duration_ms": duration_ms,
-        "time_to_first_token_ms": _first_token_ms(span, mapping, duration_ms),
+        "time_to_first_token_ms": _first_token_ms(span, told, duration_ms),
         "cost": {"amount": cost} if cost else None,
     }
 
 
-def _tokens(span: Span, mapping: AttributeMapping) -> dict[str, object]:
+def _tokens(span: Span, counts: dict[str, object]) -> dict[str, object]:
     """Counts as OpenTelemetry counts them: input with all cached tokens, output with all reasoning.
 
     A part that exceeds its whole cannot be inside it, so it is added.
     """
-    counts = {field: count(value) for field, value in filled(span.attributes, mapping.tokens)}
     cached = [counts.get(field) for field in ("cache_read_input_tokens", "cache_creation_input_tokens")]
     if any(cached):
         _include(counts, "input_tokens", cached, outside=span.scope in UNCACHED_INPUT_SCOPES)
@@ -135,20 +134,20 @@ def _duration_ms(span: Span) -> float | None:
     return (span.end - span.start) / 1e6 if span.end >= span.start else None
 
 
-def _first_token_ms(span: Span, mapping: AttributeMapping, duration_ms: float | None) -> float | None:
+def _first_token_ms(span: Span, told: Mapping[str, Value], duration_ms: float | None) -> float | None:
     """None also when it would come after the end: then two clocks disagree, and neither is to be believed."""
-    told = _told_first_token_ms(span, mapping)
-    if told is None:
+    first_token_ms = _told_first_token_ms(span, told)
+    if first_token_ms is None:
         times = [event.time for event in span.events if event.name in FIRST_TOKEN_EVENTS and event.time >= span.start]
-        told = (min(times) - span.start) / 1e6 if times else None
-    return None if told is None or (duration_ms is not None and told > duration_ms) else told
+        first_token_ms = (min(times) - span.start) / 1e6 if times else None
+    is_late = first_token_ms is not None and duration_ms is not None and first_token_ms > duration_ms
+    return None if is_late else first_token_ms
 
 
-def _told_first_token_ms(span: Span, mapping: AttributeMapping) -> float | None:
-    attributes = span.attributes
-    streamed = text(first(attributes, mapping.signals["streamed"])).lower() == "true"
+def _told_first_token_ms(span: Span, told: Mapping[str, Value]) -> float | None:
+    streamed = text(told.get("streamed")).lower() == "true"
     for timing in FIRST_TOKEN:
-        value = number(attributes.get(timing.name))
+        value = number(span.attributes.get(timing.name))
         if value is not None and (streamed or not timing.streamed_only):
             return value * timing.ms
     return None

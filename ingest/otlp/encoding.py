@@ -22,6 +22,7 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 
 Scalar = str | int | float | bool
+_SCALARS: Final = frozenset({str, int, float, bool})
 Value = Scalar | list[Scalar]
 Attributes = dict[str, Value]
 
@@ -103,7 +104,11 @@ class _Codec(NamedTuple):
         for pair in pairs or ():
             name = pair.key
             if not is_content(name) or name in READ_ONCE:
-                _put(found, name, self.value(pair.value))
+                value = self.value(pair.value)
+                if type(value) in _SCALARS:
+                    found[name] = value
+                else:
+                    _put(found, name, value)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final, Self
@@ -14,22 +14,18 @@ from ingest.otlp.table import BAGS, IDS, INHERITED, RESOURCE, SIGNALS, TAGS, TEX
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """Fields with the names that fill them. Asking which fields a span names costs one look-up per attribute."""
+    """Fields with the names that fill them, the first of which wins."""
 
     names: Mapping[str, Names]
 
     @cached_property
-    def _fields_of(self) -> dict[str, tuple[str, ...]]:
-        fields: dict[str, tuple[str, ...]] = {}
+    def places(self) -> Mapping[str, tuple[tuple[str, int], ...]]:
+        """From a name to the fields that it fills, and its rank among the names of each."""
+        places: dict[str, tuple[tuple[str, int], ...]] = {}
         for field, names in self.names.items():
-            for name in names:
-                fields[name] = (*fields.get(name, ()), field)
-        return fields
-
-    def named_by(self, attributes: Iterable[str]) -> set[str]:
-        """The fields that at least one of these attributes fills."""
-        fields_of = self._fields_of
-        return {field for name in attributes if name in fields_of for field in fields_of[name]}
+            for rank, name in enumerate(names):
+                places[name] = (*places.get(name, ()), (field, rank))
+        return places
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,11 @@ class AttributeMapping:
         """Whether a prefix of the allow-list covers the attribute, which names no id."""
         prefixes = tuple(tag[:-1] for tag in self.tags if tag.endswith("*"))
         return name.startswith(prefixes) and not any(name in self.inherited.names[field] for field in IDS)
+
+    @cached_property
+    def call(self) -> Fields:
+        """Everything that is asked of a call's own span, whichever way it is used."""
+        return Fields({**self.tokens.names, **self.texts.names, **self.signals})
 
     def reading(self, **fields: Names) -> Self:
         """This mapping with the named attributes read before all others for an inherited field such as `tenant_id`.

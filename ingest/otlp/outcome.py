@@ -10,8 +10,7 @@ from typing import Final
 import msgspec
 
 from ingest.otlp.encoding import Span, Value
-from ingest.otlp.mapping import AttributeMapping
-from ingest.otlp.values import first, text
+from ingest.otlp.values import text
 
 HTTP_OUTCOMES: Final[Mapping[int, str]] = {429: "rate_limited", 408: "timeout", 504: "timeout", 499: "cancelled"}
 CLASS_OUTCOMES: Final = (
@@ -32,14 +31,13 @@ UNNAMED_ERRORS: Final = frozenset({"_OTHER", "ERROR", "Error"})
 FILTERED: Final = frozenset({"content_filter", "content-filter", "content_filtered", "safety", "refusal"})
 
 
-def outcome(span: Span, mapping: AttributeMapping) -> tuple[str, str]:
+def outcome(span: Span, told: Mapping[str, Value]) -> tuple[str, str]:
     """(status, error_type). A call failed when its span says so, names an error, or has an exception event."""
-    attributes, signals = span.attributes, mapping.signals
     exceptions = [event.attributes.get("exception.type") for event in span.events if event.name == "exception"]
-    names = [first(attributes, signals["error"]), *exceptions]
-    http_status = _http_status(first(attributes, signals["http_status"]))
+    names = [told.get("error"), *exceptions]
+    http_status = _http_status(told.get("http_status"))
     if not (span.failed or exceptions or names[0] is not None or http_status >= 400):
-        return ("filtered" if _finish(first(attributes, signals["finish"])) in FILTERED else "ok"), ""
+        return ("filtered" if _finish(told.get("finish")) in FILTERED else "ok"), ""
     error_type = next((name for name in map(_class_name, names) if name and name not in UNNAMED_ERRORS), "")
     http_status = http_status if http_status >= 400 else _http_status_told(error_type, span.message)
     return _failure(http_status, error_type, span.message), error_type or (str(http_status) if http_status else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ _DEPTH: Final = 3
 """Levels of a JSON attribute that are read; the deepest name in the table has three."""
 
 _LITERAL_LIMIT: Final = 20_000
-_EMPTY: Final[tuple[Value, ...]] = ("", [])
 _JSON: Final = msgspec.json.Decoder()
 
 
@@ -27,22 +26,30 @@ def first(attributes: Attributes, names: Names) -> Value | None:
     """The value of the first of these names that is present and not empty; zero and False are values."""
     for name in names:
         value = attributes.get(name)
-        if value is not None and value not in _EMPTY and not _is_scrubbed(value):
+        if value is not None and _says_something(value):
             return value
     return None
 
 
-def _is_scrubbed(value: Value) -> bool:
-    """Whether Logfire took the value out because its name sounded like a secret, as `session.id` does."""
-    return isinstance(value, str) and value.startswith("[Scrubbed due to")
+def _says_something(value: Value) -> bool:
+    """Whether the value is not empty, and Logfire has not taken it out because its name sounded like a secret, as
+    `session.id` does.
+    """
+    if isinstance(value, str):
+        return value != "" and not value.startswith("[Scrubbed due to")
+    return value != []
 
 
-def filled(attributes: Attributes, fields: Fields) -> Iterator[tuple[str, Value]]:
-    """(field, value) for every field that some attribute fills."""
-    for field in fields.named_by(attributes):
-        value = first(attributes, fields.names[field])
-        if value is not None:
-            yield field, value
+def filled(attributes: Attributes, fields: Fields) -> Mapping[str, Value]:
+    """Every field that some attribute fills, with the value of its first name. One look-up for each attribute."""
+    places, found, ranks = fields.places, dict[str, Value](), dict[str, int]()
+    for name in places.keys() & attributes.keys():
+        value = attributes[name]
+        if _says_something(value):
+            for field, rank in places[name]:
+                if rank < ranks.get(field, rank + 1):
+                    found[field], ranks[field] = value, rank
+    return found
 
 
 def text(value: Value | None) -> str:

@@ -16,6 +16,7 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, get_named_ty
 from api.graphql.schema import make_schema
 from attribution.dimensions import Dimension
 from tenants.principal import Role
+from tests.api.waiting import eventually
 from tests.app import Api, running_api
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 from tests.ingest.events import ago, wire_event
@@ -23,8 +24,18 @@ from tests.ingest.events import ago, wire_event
 SCHEMA = make_schema()._schema
 SCOPES = {"tenant": "mine", "team": "my-team", "environment": "my-env"}
 COLUMN = {"tenant": "tenant_id", "team": "team", "environment": "environment"}
-VOLATILE = {"ingestedAt", "freshAsOf", "createdAt", "receivedAt"}
-"""When things arrived differs between two worlds by nature."""
+VOLATILE = {
+    "ingestedAt",
+    "freshAsOf",
+    "createdAt",
+    "receivedAt",
+    "evaluatedAt",
+    "updatedAt",
+    "openedAt",
+    "burnRate",
+    "at",
+}
+"""When things arrived, and how far time has come since, differs between two worlds by nature."""
 
 TEXTS = [
     "feature",
@@ -48,6 +59,7 @@ TEXTS = [
 ]
 
 RANGE = "timeRange: {preset: LAST_7_DAYS}"
+DAILY = "{every: DAY}"
 CALLS = {
     "costs": [
         f"costs({RANGE})",
@@ -71,8 +83,34 @@ CALLS = {
     "rejectedEvents": ["rejectedEvents", 'rejectedEvents(source: "events", rule: "range")'],
     "repricePreview": ['repricePreview(input: {since: "2026-01-01T00:00:00Z"})'],
     "auditLog": ["auditLog"],
+    "budgets": ["budgets"],
+    "guardrails": ["guardrails"],
+    "breaches": ["breaches"],
+    "budgetDryRun": [
+        f'budgetDryRun(input: {{name: "x", amount: "0.1", period: {DAILY}, each: {{dimension: {each}}}}}, days: 9)'
+        for each in ("USER", "TENANT", "TEAM", "ENVIRONMENT")
+    ],
+    "statements": ["statements", 'statements(tenant: "SECRET-place")'],
+    "statement": ["statement(number: 1)"],
+    "statementPreview": ['statementPreview(tenant: "mine")'],
+    "tenants": ["tenants", 'tenants(search: "e")'],
+    "tiers": ["tiers", 'tiers(key: "secret-tier")'],
+    "actualRevenue": [f"actualRevenue({RANGE})", f'actualRevenue({RANGE}, tenant: "SECRET-place")'],
+    "profitability": [
+        *(f"profitability({RANGE}, by: {by})" for by in ("TENANT", "TIER", "FEATURE", "USER_SEGMENT")),
+        f"profitability({RANGE}, granularity: DAY)",
+        f'profitability({RANGE}, where: {{tenants: ["SECRET-place"]}})',
+    ],
+    "tierSimulation": [f'tierSimulation({RANGE}, tier: "mine-tier", definition: {{periodFee: "9"}})'],
+    "tierSuggestion": [
+        f'tierSuggestion({RANGE}, tier: "mine-tier", marginPercent: "20", measure: OPERATIONS)',
+    ],
     "channels": ["channels"],
     "notifications": ["notifications", "notifications(state: DEAD)"],
+    "allocationRules": ["allocationRules"],
+    "bills": ["bills"],
+    "billLines": [f'billLines(provider: "provider_name-SECRET-1", {RANGE})'],
+    "reconciliation": [f'reconciliation(provider: "provider_name-SECRET-1", {RANGE})'],
 }
 
 
@@ -114,6 +152,31 @@ def events_of(scope: str, marker: str, *, inside: bool) -> Iterator[dict[str, An
         )
 
 
+FINANCE = ("tiers", "actualRevenue", "profitability", "tierSimulation", "tierSuggestion")
+"""Root fields about revenue, which is a whole tenant's."""
+
+
+def sell(api: Api, *names: str) -> None:
+    """Tiers, who has them and what was paid, for `mine` and others of these names; all of them have `mine-tier`."""
+    setting = (
+        'a: createTier(input: {key: "%(key)s-tier", name: "%(name)s"}) { errors { code } } '
+        'b: setTierTerms(input: {tier: "%(key)s-tier", effectiveFrom: "2026-01-01T00:00:00Z", terms: {periodFee: "31", '
+        'markupPercent: "20", seats: {price: "1"}}}) { errors { code } } '
+        'c: saveTenant(input: {tenant: "%(tenant)s", externalId: "%(name)s-1"}) { errors { code } } '
+        'd: assignTier(input: {tenant: "%(tenant)s", tier: "mine-tier", start: "2026-01-01T00:00:00Z"}) '
+        "{ errors { code } }"
+    )
+    for name in names:
+        tenant = {"mine": "mine"}.get(name, f"{name}-place")
+        done = api.data("mutation { " + setting % {"key": name.lower(), "name": name, "tenant": tenant} + " }")
+        assert not any(payload["errors"] for payload in done.values()), done
+        paid = {"id": name, "tenant_id": tenant, "start": str(ago(hours=60))[:10], "end": str(ago(hours=24))[:10]}
+        answer = api.client.post(
+            "/v1/revenue", json=paid | {"amount": "5"}, headers={"authorization": f"Bearer {api.key}"}
+        )
+        assert answer.json()["accepted"] == 1, answer.text
+
+
 def answers(api: Api, key: str) -> dict[str, Any]:
     found = {}
     for root, calls in CALLS.items():
@@ -151,6 +214,13 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
         refused = [event | {"input_tokens": -1} for event in world(scope, with_others=with_others)]
         assert api.post_events(refused).json()["accepted"] == 0
     add_price(crowded, tenant="SECRET-tenant")
+    for api in two_worlds:
+        set_targets(api, "mine", f'{scope}: {{eq: "{SCOPES[scope]}"}}')
+    set_targets(crowded, "SECRET", "")
+    for api in two_worlds:
+        eventually(lambda api=api: api.data("{ breaches { nodes { id } } }")["breaches"]["nodes"])  # type: ignore[misc]
+    sell(own, "mine")
+    sell(crowded, "mine", "SECRET")
     scoped = answers(crowded, crowded.make_key(Role.ADMIN, **{scope: SCOPES[scope]}))
     everything = answers(own, own.make_key(Role.ADMIN))
     for process_wide in ("counters", "spool"):
@@ -158,11 +228,29 @@ def test_a_scoped_key_sees_its_scope_and_nothing_else(two_worlds: tuple[Api, Api
         assert everything["ingestStatus"].pop(process_wide) is not None
     assert scoped.pop("auditLog") is None
     assert everything.pop("auditLog") is not None
+    if scope != "tenant":  # statements and revenue cover whole tenants
+        for call in (call for root in FINANCE for call in CALLS[root]):
+            assert scoped.pop(call) is None
+            assert everything.pop(call) is not None
+        assert scoped.pop(CALLS["statementPreview"][0]) is None
+        assert everything.pop(CALLS["statementPreview"][0])["lines"]
     assert "SECRET" not in repr(list(scoped.values()))
     assert scoped == everything
     assert "SECRET" in repr(
         crowded.data("{ " + CALLS["events"][0] + selection(SCHEMA.type_map["EventConnection"]) + " }")
     )
+
+
+def set_targets(api: Api, name: str, where: str) -> None:
+    """A budget for each tenant that is breached, and a guardrail, of what the filter selects."""
+    common = f'name: "{name}", team: "my-team", where: {{{where}}}, playbook: "{name}"'
+    span = f'{{between: {{start: "{ago(days=3)}", end: "{ago(days=-3)}"}}}}'
+    for mutation in (
+        f'createBudget(input: {{{common}, amount: "0.1", period: {span}, each: {{dimension: TENANT}}}})',
+        f'createGuardrail(input: {{{common}, measure: ERROR_RATE, bound: "0.1"}})',
+    ):
+        (answer,) = api.data(f"mutation {{ {mutation} {{ errors {{ code }} }} }}").values()
+        assert answer == {"errors": []}
 
 
 def add_price(api: Api, **fields: str) -> Any:
@@ -196,3 +284,58 @@ def test_money_needs_finance_and_stays_in_scope(embedded_api: Api) -> None:
 def test_selection_walks_lists_and_wrappers() -> None:
     connection = GraphQLNonNull(GraphQLList(SCHEMA.type_map["CostConnection"]))
     assert "costShare" in selection(connection)
+
+
+def test_revenue_needs_finance_and_only_unscoped_keys_change_tiers(embedded_api: Api) -> None:
+    api = embedded_api
+    sell(api, "mine")
+    fields = [call + selection(SCHEMA.query_type.fields[root].type) for root in FINANCE for call in CALLS[root]]
+    changes = [
+        'createTier(input: {key: "x", name: "X"}) { errors { code } }',
+        'updateTier(input: {key: "mine-tier", name: "X"}) { errors { code } }',
+        'setTierTerms(input: {tier: "mine-tier", effectiveFrom: "2026-01-01T00:00:00Z", terms: {}}) { errors { code } }',
+        'saveTenant(input: {tenant: "mine", name: "X"}) { errors { code } }',
+        'assignTier(input: {tenant: "mine", start: "2026-01-01T00:00:00Z"}) { errors { code } }',
+    ]
+    for role in (Role.VIEWER, Role.EDITOR, Role.INGEST):
+        key = api.make_key(role)
+        for query in ("{ " + field + " }" for field in fields):
+            assert api.graphql(query, key=key)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert _post_revenue(api, key, "mine").status_code == 403
+    for key in (
+        api.make_key(Role.VIEWER),
+        api.make_key(Role.FINANCE, tenant="mine"),
+        api.make_key(Role.ADMIN, team="t"),
+    ):
+        for change in changes:
+            answer = api.graphql("mutation { " + change + " }", key=key)
+            assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_a_viewer_sees_who_has_which_tier_and_not_on_which_terms(embedded_api: Api) -> None:
+    api = embedded_api
+    sell(api, "mine")
+    override = (
+        'mutation { assignTier(input: {tenant: "mine", tier: "mine-tier", start: "2026-01-01T00:00:00Z", '
+        'overrides: {periodFee: "7"}}) { tenant { assignments { overrides { periodFee } } } } }'
+    )
+    (assignment,) = api.data(override)["assignTier"]["tenant"]["assignments"]
+    assert assignment["overrides"]["periodFee"] == "7"
+    query = "{ tenants { nodes { tenant tier assignments { tier overrides { periodFee } } } } }"
+    (mine,) = api.data(query, key=api.make_key(Role.VIEWER))["tenants"]["nodes"]
+    assert mine["tier"] == "mine-tier"
+    assert mine["assignments"] == [{"tier": "mine-tier", "overrides": None}]
+
+
+def test_revenue_is_entered_for_whole_tenants_in_scope_only(embedded_api: Api) -> None:
+    api = embedded_api
+    mine = api.make_key(Role.FINANCE, tenant="mine")
+    assert _post_revenue(api, mine, "mine").json()["accepted"] == 1
+    (refusal,) = _post_revenue(api, mine, "other").json()["errors"]
+    assert (refusal["code"], refusal["field"]) == ("FORBIDDEN", "tenant_id")
+    assert _post_revenue(api, api.make_key(Role.FINANCE, team="t"), "mine").status_code == 403
+
+
+def _post_revenue(api: Api, key: str, tenant: str) -> Any:
+    item = {"id": "1", "tenant_id": tenant, "period": "2026-10", "amount": "5"}
+    return api.client.post("/v1/revenue", json=item, headers={"authorization": f"Bearer {key}"})

@@ -9,15 +9,16 @@ import pytest
 
 from attribution.event import EventRow
 from attribution.store import Store
-from tests.attribution.factories import insert_in_batches, random_history
+from tests.attribution.factories import TIERS, insert_in_batches, random_history
 from tests.engines import ClickHouse, fresh_clickhouse_url
 
 
 @contextmanager
 def open_store(url: str) -> Iterator[Store]:
-    """A migrated store, closed at the end."""
+    """A migrated store that knows some tiers, closed at the end."""
     with closing(Store(url)) as store:
         store.migrate()
+        store.put_tier_history(TIERS, 1)
         yield store
 
 

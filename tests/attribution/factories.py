@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from attribution.event import COLUMNS, ColumnType, EventRow, row_version
 from attribution.store import Store
+from attribution.tier_history import TierHistory, TierSpan
 from core.time import Window
 
 NOON: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -115,6 +116,20 @@ TURNS: Final = tuple(
     )
 )
 """Instants about which calendars disagree: clocks turned, midnights that vanish, days that never were, years that end."""
+
+_TURNS = sorted(turn.replace(microsecond=0) for turn in TURNS)
+TIERS: Final = TierHistory(
+    (
+        TierSpan("acme", _TURNS[0], _TURNS[4], "free", "1"),
+        TierSpan("acme", _TURNS[4], _TURNS[9], "pro", "2"),
+        TierSpan("acme", _TURNS[12], None, "pro", "3"),
+        TierSpan("Acme", _TURNS[1], NOON + timedelta(days=9), "free", "4"),
+        TierSpan("globex", datetime(2000, 1, 1, tzinfo=UTC), _TURNS[7], HOSTILE_TEXTS[0], "5"),
+        TierSpan("globex", _TURNS[7], _TURNS[8], "Pro", "6"),
+        TierSpan(HOSTILE_TEXTS[0], _TURNS[3], None, HOSTILE_TEXTS[3], "7"),
+    )
+)
+"""What every store of these tests knows of tiers: gaps, changes at the very instants of events, no end, odd names."""
 
 _STEPS = tuple(
     timedelta(microseconds=micros) for micros in (0, -1, 1, -1_000_000, 1_800_000_000, 3_599_999_999, 3_600_000_000)

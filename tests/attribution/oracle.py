@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,9 @@ from attribution.event import EventRow
 from attribution.measures import Measure
 from attribution.query import All, Attribute, Bucket, Condition, CostQuery, Filter, Not, Operator, Order, Tag
 from attribution.query import Any as AnyOf
-from core.time import Granularity
+from attribution.tier_history import TierSpan
+from core.time import Cuts, Granularity
+from tests.attribution.factories import TIERS
 
 SECOND = timedelta(seconds=1)
 Rows = Sequence[EventRow]
@@ -93,14 +96,18 @@ def read(attribute: Attribute, row: EventRow, zone: ZoneInfo) -> Any:
     match attribute.name:
         case "MODEL":
             return row.response_model or row.request_model
-        case "HOUR_OF_DAY":
-            return local.hour
-        case "DAY_OF_WEEK":
-            return local.isoweekday()
-        case "HOUR_OF_WEEK":
-            return 24 * local.weekday() + local.hour
+        case "TIER" | "ASSIGNMENT":
+            return next((getattr(s, attribute.name.lower()) for s in TIERS.spans if _covers(s, row)), "")
+        case "HOUR_OF_DAY" | "DAY_OF_WEEK" | "HOUR_OF_WEEK":
+            hours = {"HOUR_OF_DAY": local.hour, "DAY_OF_WEEK": local.isoweekday()}
+            return hours.get(attribute.name, 24 * local.weekday() + local.hour)
         case name:
             return getattr(row, _COLUMNS.get(name, name.lower()))
+
+
+def _covers(span: TierSpan, row: EventRow) -> bool:
+    is_before_end = span.end is None or row.start_time < span.end
+    return span.tenant_id == row.tenant_id and span.start <= row.start_time and is_before_end
 
 
 def matches(where: Filter, row: EventRow, zone: ZoneInfo) -> bool:
@@ -143,8 +150,10 @@ def sortable(value: Any) -> Any:
 # Buckets
 
 
-def bucket_of(instant: datetime, granularity: Granularity, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def bucket_of(instant: datetime, granularity: Granularity | Cuts, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The bucket that holds the instant: from the first to after the last instant that local clocks call alike."""
+    if isinstance(granularity, Cuts):
+        return next((a, b) for a, b in pairwise(granularity.instants) if a <= instant < b)
     if granularity is Granularity.MINUTE:
         start = instant.astimezone(UTC).replace(second=0, microsecond=0)
         return start, start + 60 * SECOND
@@ -202,6 +211,8 @@ def _dates(day: date, granularity: Granularity) -> tuple[date, date]:
 def all_buckets(query: CostQuery) -> list[tuple[datetime, datetime]]:
     """Every bucket of the window, found by walking from each to the next."""
     assert query.granularity is not None
+    if isinstance(query.granularity, Cuts):
+        return list(pairwise(query.granularity.instants))
     buckets = [bucket_of(query.window.start, query.granularity, query.timezone)]
     while buckets[-1][1] < query.window.end.astimezone(UTC):
         buckets.append(bucket_of(buckets[-1][1], query.granularity, query.timezone))

@@ -18,7 +18,7 @@ from attribution.event import EventRow
 from attribution.measures import Measure
 from attribution.query import Attribute, Bucket, Condition, CostQuery, MeasureBound, Operator, Order, Page, Tag
 from attribution.store import Store
-from core.time import Granularity, Window
+from core.time import Cuts, Granularity, Window
 from tenants.scope import Scope
 from tests.attribution import oracle
 from tests.attribution.factories import ALL_TIME, CENT, NOON, TURNS, ZONES, event
@@ -80,6 +80,24 @@ def test_rows_fall_into_the_bucket_that_local_clocks_say(
     report = populated.report(query)
     assert content(report) == oracle.answer(query, history)
     assert all(earlier.end <= later.start for earlier, later in pairwise(report.buckets))
+
+
+@pytest.mark.parametrize("fill_buckets", [False, True])
+def test_rows_fall_between_cuts_of_the_callers_own(
+    populated: Store, history: list[EventRow], fill_buckets: bool
+) -> None:
+    turns = sorted({turn.replace(microsecond=0) for turn in TURNS})
+    window = Window(turns[1], turns[-1])
+    query = CostQuery(
+        EVERYONE,
+        window,
+        (Measure.EFFECTIVE_COST, Measure.ACTIVE_USERS),
+        group_by=(Dimension.TENANT,),
+        granularity=Cuts(tuple(turns[1:])),
+        fill_buckets=fill_buckets,
+        page=Page(10_000),
+    )
+    assert content(populated.report(query)) == oracle.answer(query, history)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_a_deleted_event_is_in_no_sum_and_never_comes_back(api: Api) -> None:
     answer = delete(api, "a/b?c", tenant_id="acme")
     assert (answer.status_code, answer.json()["event_id"], answer.json()["tenant_id"]) == (200, "a/b?c", "acme")
     assert sums(api) == before
-    api.services.pipeline._recent._content.clear()  # as after a restart
+    api.services.pipeline._preparation._recent._content.clear()  # as after a restart
     assert api.post_events([gone, gone | {"version": 7}, gone | {"version": 9_999}]).json()["rejected"] == 0
     assert sums(api) == before
     assert told(delete(api, "a/b?c", tenant_id="acme")) == (404, "NO_SUCH_EVENT")

@@ -61,7 +61,7 @@ def test_the_person_goes_and_the_costs_stay(api: Api, clickhouse_url: str) -> No
     for node in after["events"]["nodes"][:4]:
         assert (node["userId"], node["sessionId"], node["tags"]) == (None, None, [{"key": "plan", "value": "pro"}])
     assert on_disk(clickhouse_url).count("ada") == 2  # her namesake at the other tenant, with an address
-    api.services.pipeline._recent._content.clear()  # as after a restart
+    api.services.pipeline._preparation._recent._content.clear()  # as after a restart
     late = [*sent, wire_event("new", **ADA), wire_event("e0", **ADA, version=3, start_time=ago(hours=9))]
     assert api.post_events(late).json()["rejected"] == 0
     assert on_disk(clickhouse_url).count("ada") == 2
@@ -78,7 +78,7 @@ def test_on_demand_the_costs_go_too_and_replays_do_not_bring_them_back(api: Api,
     left = {node["eventId"] for node in sums(api)["events"]["nodes"]}
     assert left == {"bob", "x"}
     assert on_disk(clickhouse_url).count("ada") == 2
-    api.services.pipeline._recent._content.clear()
+    api.services.pipeline._preparation._recent._content.clear()
     api.post_events(sent)
     assert {node["eventId"] for node in sums(api)["events"]["nodes"]} == left
     assert on_disk(clickhouse_url).count("ada") == 2

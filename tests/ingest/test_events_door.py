@@ -149,7 +149,7 @@ def test_a_replay_changes_nothing_even_when_prices_changed(api: Api) -> None:
     before = totals(api)
     add = 'mutation { addPrice(input: {provider: "gpu-pool", unit: "gpu_seconds", price: "2", effectiveFrom: "2020-01-01T00:00:00Z"}) { errors { message } } }'
     assert api.data(add)["addPrice"]["errors"] == []
-    api.services.pipeline._recent._content.clear()  # as after a restart
+    api.services.pipeline._preparation._recent._content.clear()  # as after a restart
     assert api.post_events(event).json()["accepted"] == 1
     assert totals(api) == before
     assert api.post_events(event | {"version": 1}).json()["accepted"] == 1

@@ -119,7 +119,7 @@ def test_neither_a_replay_undoes_it_nor_does_it_undo_a_correction(api: Api) -> N
     add_price(api, model="gpt-4o", price="5")
     reprice(api)
     assert sums(api)["effectiveCost"] == "0.006"
-    api.services.pipeline._recent._content.clear()  # as after a restart
+    api.services.pipeline._preparation._recent._content.clear()  # as after a restart
     api.post_events(event_)
     assert sums(api)["effectiveCost"] == "0.006"
     api.post_events(wire_event("e", version=1, input_tokens=0, output_tokens=200))

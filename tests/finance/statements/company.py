@@ -55,11 +55,11 @@ class Company:
     def __init__(self, store: Store, database: Database, zone: str = "UTC", **drafting: Any) -> None:
         self.store, self.database, self.zone = store, database, ZoneInfo(zone)
         self.tiers = Tiers(self.zone)
-        self.told: list[tuple[str, Mapping[str, Any]]] = []
+        self.told: list[Mapping[str, Any]] = []
         self.closer = Closer(database, Drafting(store, self.tiers, self.zone, "USD", **drafting), self._announce)
 
-    def _announce(self, _session: Session, kind: str, payload: Mapping[str, Any]) -> None:
-        self.told.append((kind, payload))
+    def _announce(self, _session: Session, payload: Mapping[str, Any]) -> None:
+        self.told.append(payload)
 
     def send(self, month: int, cents: int | None, *, version: int = 1, day: int = 10, **fields: Any) -> EventRow:
         """A stored event of that month of 2026; with a higher version, a correction."""

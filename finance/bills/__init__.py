@@ -1,0 +1,1 @@
+"""Provider bills: one module a format, and what all of them share. `formats` lists them."""

@@ -1,0 +1,1 @@
+"""Costs as files: NDJSON, CSV, Parquet and FOCUS, encoded a piece at a time."""
