@@ -6,6 +6,7 @@ groups by the attributes of those equalities, and by `each`. Pure: a plan is mad
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,12 @@ from attribution.measures import Measure
 from attribution.query import MAX_FILTER_BYTES, UTC, Attribute, Filter, Tag, conditions
 from attribution.slices import Bucket, Group, Grouping, SliceQuery
 from budgets.shape import Shape, order_of, shape_of
+from core.errors import InvalidInput
 from core.money import EXACT
 from core.time import Granularity, Window
 from tenants.scope import Scope
+
+_logger = logging.getLogger("apportion.budgets")
 
 _ALWAYS: Final = (Measure.UNPRICED_OPERATIONS, Measure.OPERATIONS)
 _MAX_WANTED: Final = 5_000
@@ -99,6 +103,16 @@ class Plan:
         """What the store says to every statement of the plan, one after the other."""
         return Spending(self, {key: ask(query) for key, query in self.queries.items()})
 
+    def answer_what_can_be(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
+        """The same without the statements that the store refuses: one that is too large must not stop all others."""
+        answers = {}
+        for key, query in self.queries.items():
+            try:
+                answers[key] = ask(query)
+            except InvalidInput as error:
+                _logger.warning("budgets over %s to %s are not evaluated now: %s", key[0].start, key[0].end, error)
+        return Spending(self, answers)
+
 
 class Spending:
     """The groups of all statements, and the sums of slices over them."""
@@ -107,6 +121,10 @@ class Spending:
         self._plan = plan
         self._groups = groups
         self._indexes: dict[tuple[Key, Grouping, Attribute | None], dict[Any, list[tuple[str | None, Group]]]] = {}
+
+    def knows(self, asked: Slice) -> bool:
+        """Whether the store has answered."""
+        return self._plan.key(asked) in self._groups
 
     def of(self, asked: Slice) -> dict[str | None, Sum]:
         """The slice's sum under None; with `each`, the sum of each member that has events."""
