@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from budgets import breaches
 from budgets.breaches import Telling
 from budgets.contributors import contribution, top
 from budgets.evaluation import Habits, answered, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.forecast import Habit
 from budgets.guarding import guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
@@ -30,11 +31,17 @@ HABITS_AGE: Final = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class _Learned:
-    """What the last weeks have shown, for which targets and when."""
+    """What the last weeks have shown, of which versions of which targets, and until when that is new enough."""
 
-    habits: Habits = field(default_factory=dict)
-    of: object = None
     until: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    habits: dict[tuple[int, str | None], Habit] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+
+    def add(self, definitions: Iterable[Definition], habits: Habits) -> None:
+        """Replace what was known of these targets."""
+        new = {each.id: each.version for each in definitions}
+        self.habits = {key: habit for key, habit in self.habits.items() if key[0] not in new} | {**habits}
+        self.versions |= new
 
 
 class _Assessment(NamedTuple):
@@ -96,11 +103,15 @@ class Round:
         )
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
-        if self._learned.of is not definitions or now >= self._learned.until:
-            asked = history_slices(current_terms(definitions, now), now)
+        """What the last weeks have shown: of all budgets now and then, and at once of those that are new or changed."""
+        if now >= self._learned.until:
+            self._learned = _Learned(until=now + HABITS_AGE)
+        new = [each for each in definitions if self._learned.versions.get(each.id) != each.version]
+        if new:
+            asked = history_slices(current_terms(new, now), now)
             spending = Plan([daily for _, daily in asked]).answer_what_can_be(self._ask)
-            asked = [(term, daily) for term, daily in asked if spending.knows(daily)]
-            self._learned = _Learned(learn(asked, spending, now), definitions, now + HABITS_AGE)
+            known = [(term, daily) for term, daily in asked if spending.knows(daily)]
+            self._learned.add(new, learn(known, spending, now))
         return self._learned.habits
 
     def _breaches(self, now: datetime) -> list[Known]:

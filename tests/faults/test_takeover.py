@@ -109,6 +109,7 @@ def test_no_breach_is_missing_and_none_is_there_twice(
         assert len(counts) == expected
         assert {each["openings"] for each in found(pair.waiting)} == {1}
         assert len(told(receiver)) == expected
+        eventually(lambda: members(pair.waiting) == members(pair.evaluating) == len(pair.tenants))
         twice = sum(times - 1 for times in told(receiver).values())
         report(
             f"{ROUNDS} kills of the evaluating process: {expected} breaches, each once; taken over after "
@@ -119,6 +120,11 @@ def test_no_breach_is_missing_and_none_is_there_twice(
 def found(product: Product) -> list[dict[str, object]]:
     nodes: list[dict[str, object]] = product.graphql(BREACHES)["breaches"]["nodes"]
     return nodes
+
+
+def members(product: Product) -> int:
+    """How many members the process knows to stand somehow."""
+    return int(product.graphql("{ budgets { nodes { memberCount } } }")["budgets"]["nodes"][0]["memberCount"])
 
 
 def told(receiver: HttpReceiver) -> Counter[str]:
