@@ -16,6 +16,7 @@ from attribution.measures import Measure
 from attribution.store import Store
 from budgets.breaches import Breaches
 from budgets.decisions import Decider, WhenStale
+from budgets.digests import Digests
 from budgets.evaluator import LEASE_NAME, Evaluator
 from budgets.lease import Lease
 from budgets.live import Live
@@ -147,6 +148,10 @@ class Services:
             first_pause_seconds=settings.notification_pause_seconds,
             kept_days=settings.notifications_kept_days,
         )
+        self.live.listen(lambda _: self.courier.wake())  # an evaluation may have something to tell
+        self.digests = Digests(
+            self.database, self.targets, self.live, self.store.report, zone=zone, currency=settings.currency
+        )
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -177,6 +182,7 @@ class Services:
         await self.pipeline.start()
         await self.courier.start()
         await self.evaluator.start()
+        await self.digests.start()
 
     def end_subscriptions(self) -> None:
         """Tell nobody anything any more."""
@@ -187,6 +193,7 @@ class Services:
         """Store what still waits, then let go of everything."""
         self.end_subscriptions()
         await self.pipeline.close()
+        await self.digests.close()
         await self.evaluator.close()
         await self.courier.close()
         await self.senders.close()

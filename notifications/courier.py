@@ -73,17 +73,21 @@ class Courier:
         self._kept = timedelta(days=kept_days)
         self._under_way: dict[asyncio.Task[None], Notification] = {}
         self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._tidied_at = self._counted_at = float("-inf")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
 
     async def start(self) -> None:
         """Begin to deliver."""
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """Look for news now: the caller has just committed some."""
-        self._news.set()
+        """Look for news now: some may have just been committed. From any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has just closed
+                self._loop.call_soon_threadsafe(self._news.set)
 
     async def close(self) -> None:
         """Stop: what is under way gets a few seconds, and the rest is left to others at once."""

@@ -91,5 +91,7 @@ def _text(value: Any) -> str:
     """One line of bounded length: names come from events, and anybody may have chosen them."""
     if value is None:
         return ""
+    if isinstance(value, list):
+        return _text(", ".join(f"{each.get('name')} {each.get('percent') or '?'} %" for each in value))
     line = " ".join(str(value).split())
     return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"

@@ -83,7 +83,8 @@ class Topic(Enum):
             ("Spent", "spent"),
             ("Week before", "previous"),
             ("Change", "change"),
-            ("Open breaches", "breaches"),
+            ("Breaches", "breaches"),
+            ("Budgets", "budgets"),
         ),
     )
     TEST = TopicSpec(
