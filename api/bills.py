@@ -15,8 +15,8 @@ from api.services import Services
 from core.money import plain
 from finance.bills.formats import format_named
 from finance.bills.importing import Imported, Outcome, Wanted
-from ingest.admission import Admission, Hold
-from ingest.body import decompress, read_bounded
+from ingest.admission import Admission
+from ingest.reception import receive
 from tenants.principal import Permission, Principal
 
 
@@ -31,11 +31,7 @@ def bill_door(services: Services, admission: Admission) -> Endpoint:
         principal: Principal = request.state.principal
         principal.scope.require_unrestricted("bills")
         wanted = _wanted(request)
-        hold: Hold = request.state.hold
-        await hold.wait_for(min(int(request.headers.get("content-length", limit)), limit))
-        raw = await read_bounded(request.stream(), limit)
-        body = decompress(raw, request.headers.get("content-encoding", ""), limit)
-        await hold.resize(len(body))
+        body = await receive(request, limit)
         outcome = await run_in_threadpool(services.bills.run, io.BytesIO(body), wanted, by=principal.name)
         return JSONResponse(told(outcome), 200 if outcome.done else BAD_REQUEST)
 

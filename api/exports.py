@@ -99,7 +99,8 @@ class Exports:
         given = parameters(request, "from", "to", "timezone", "tenant", "format", "tags", *_SHAPE)
         name = chosen_format(request, given, {name: form.media_type for name, form in FORMATS.items()})
         form, scope = FORMATS[name], _caller(request).scope
-        plan = _plan(given, form, scope, self._services.settings.currency)
+        names = await self._names(scope) if form.is_focus else {}
+        plan = _plan(given, form, scope, Dataset(self._services.settings.currency, _zone(given), _tags(given), names))
         parts = form.encode(plan.schema, map(plan.shape, self._services.store.export(plan.query)))
         headers = {"content-disposition": f'attachment; filename="{_file_name(plan.query, form)}"'}
         if form.is_focus:
@@ -118,6 +119,10 @@ class Exports:
         async with self._slots:
             return await self._services.read(next, parts, None)
 
+    async def _names(self, scope: Scope) -> dict[str, str]:
+        tenants = await self._services.read(self._services.tenants.all, scope.tenant)
+        return {tenant.tenant_id: tenant.name for tenant in tenants if tenant.name}
+
     async def _unpriced(self, query: ExportQuery, given: Mapping[str, str]) -> int:
         """How many operations have no cost, and so no row in FOCUS."""
         measure = Measure.UNPRICED_OPERATIONS
@@ -126,12 +131,12 @@ class Exports:
         return int(report.totals[measure])
 
 
-def _plan(given: Mapping[str, str], form: Format, scope: Scope, currency: str) -> Plan:
-    zone = parse_timezone(given.get("timezone", "UTC"))
+def _plan(given: Mapping[str, str], form: Format, scope: Scope, dataset: Dataset) -> Plan:
+    zone = dataset.timezone
     window = Window(_instant(given, "from", zone), _instant(given, "to", zone))
     if form.is_focus:
         _refuse(given, _SHAPE, "left out: FOCUS says what its rows are")
-        focus = Focus(Dataset(currency, zone, _tags(given)), form.as_text)
+        focus = Focus(dataset, form.as_text)
         return Plan(focus.query(scope, window, _where(given)), focus.schema, focus.table)
     _refuse(given, ("tags",), "left out, or be written as group_by=tag:KEY: only FOCUS has a column of tags")
     query = ExportQuery(
@@ -145,6 +150,10 @@ def _plan(given: Mapping[str, str], form: Format, scope: Scope, currency: str) -
         as_text=form.as_text,
     )
     return Plan(query, schema_of(query), lambda piece: piece)
+
+
+def _zone(given: Mapping[str, str]) -> ZoneInfo:
+    return parse_timezone(given.get("timezone", "UTC"))
 
 
 def _refuse(given: Mapping[str, str], names: tuple[str, ...], rule: str) -> None:

@@ -33,7 +33,7 @@ SECONDS_PER_CALL: Final = 15.0
 """How long one call of `close` goes on; the next one continues."""
 
 _TYPES: Final = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
-_HEADER: Final = ("number", "revision", "status", "checksum", "tenant", "currency", "closed_at")
+_HEADER: Final = ("number", "revision", "status", "checksum", "tenant", "tenant_external_id", "currency", "closed_at")
 _LINE: Final = (
     *("period", "kind", "feature", "model", "cost_category", "tier", "charge", "unit"),
     *("is_adjustment", "amount", "quantity", "unpriced_operations"),
@@ -144,6 +144,7 @@ def document(statement: Statement) -> dict[str, Any]:
 def _standing(statement: Statement) -> dict[str, Any]:
     reopening = statement.reopening
     return {
+        "tenant_external_id": statement.external_id,
         "checksum": statement.record.checksum,
         "status": statement.status.value,
         "superseded_by": statement.superseded_by,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from bench import decisions, ingest, query
-from bench.chunks import CHUNK_EVENTS, Chunk
+from bench.chunks import Chunk
 from bench.figures import Figure, show, write
 from bench.limit import Limit
 from bench.load import prepare
@@ -73,11 +73,8 @@ def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Itera
 
 
 def _chunks(directory: Path, events: int, workload: Workload, seed: int) -> list[Chunk]:
-    size = CHUNK_EVENTS // workload.events * workload.events
-    making = track(
-        prepare(directory, events, workload, seed=seed), "making events", -(-events // size), console=console
-    )
-    return list(making)
+    made = prepare(directory, events, workload, seed=seed)
+    return list(track(made, "making events", -(-events // workload.chunk_events), console=console))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-CHUNK_EVENTS: Final = 10_000
-"""At most; a chunk is a whole number of bodies."""
-
 _BODIES: Final = msgspec.msgpack.Decoder(list[bytes])
 
 

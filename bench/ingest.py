@@ -53,7 +53,7 @@ def memory(chunks: Sequence[Chunk], events: int, server: Server, limit: Limit) -
 
 def rate_events(workload: Workload) -> int:
     """How many events all rounds of a workload take."""
-    return ROUNDS * workload.round_events
+    return ROUNDS * workload.chunks_a_round * workload.chunk_events
 
 
 def _parts(chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:

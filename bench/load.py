@@ -9,7 +9,7 @@ from pathlib import Path
 
 from api.demo.events import generate
 from attribution.event import EventRow, row_version, to_arrow
-from bench.chunks import CHUNK_EVENTS, Chunk
+from bench.chunks import Chunk
 from bench.workloads import SPANS, Workload
 from core.database import Database
 from core.settings import Settings
@@ -30,9 +30,8 @@ def prepare(directory: Path, events: int, workload: Workload, *, seed: int) -> I
     database.migrate()
     rows = _Rows(PriceBook(database.session), settings)
     stream = _events(events, workload, seed)
-    size = CHUNK_EVENTS // workload.events * workload.events
     for number in count():
-        batch = list(islice(stream, size))
+        batch = list(islice(stream, workload.chunk_events))
         if not batch:
             break
         chunk = Chunk(directory / f"{seed}-{number:06}", len(batch), workload.events)

@@ -21,7 +21,7 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One way to send events: bodies of `events`, over `connections` side by side.
+    """One way to send events: bodies of `events`, over `connections` side by side, made and kept in chunks.
 
     `decode` is the least that anybody must do with a body, and `insert_rows` how many rows an insert can have at best:
     together they are the limit. `accepted` says of an answer how many events of how many sent were new and are durable.
@@ -33,7 +33,8 @@ class Workload:
     content_type: str
     events: int
     connections: int
-    round_events: int
+    chunk_events: int
+    chunks_a_round: int
     insert_rows: int
     aim_per_second: int
     encode: Callable[[Sequence[EventPayload]], bytes]
@@ -64,7 +65,8 @@ JSON_ARRAYS: Final = Workload(
     content_type=JSON,
     events=500,
     connections=16,
-    round_events=40_000,
+    chunk_events=10_000,
+    chunks_a_round=4,
     insert_rows=10_000,
     aim_per_second=20_000,
     encode=ENCODER.encode,
@@ -78,7 +80,8 @@ SPANS: Final = Workload(
     content_type=PROTOBUF,
     events=512,
     connections=16,
-    round_events=20_480,
+    chunk_events=10_240,
+    chunks_a_round=2,
     insert_rows=10_240,
     aim_per_second=8_000,
     encode=_span_events,
@@ -92,7 +95,8 @@ SINGLES: Final = Workload(
     content_type=JSON,
     events=1,
     connections=16,
-    round_events=3_200,
+    chunk_events=3_200,
+    chunks_a_round=1,
     insert_rows=16,
     aim_per_second=1_500,
     encode=ENCODER.encode,

@@ -20,6 +20,7 @@ from core.database import Database
 from core.errors import NotFound
 from core.money import from_pico, plain
 from finance.allocations import Month
+from finance.bills.providers import provider_of
 from finance.bookings import BLANK, Book, Changes, changes, digest, enter, in_storable_parts
 from finance.reconciliation import Cell, Place
 from finance.reconciling import TRUE_UP, Reconciler, Reconciliation, day_start
@@ -76,19 +77,21 @@ class TrueUps:
 
     def preview(self, provider: str, month: Month) -> TrueUp:
         """What `run` would do now. Days are UTC's. Raises NoBill or Unavailable."""
-        found = self._reconciler.reconcile(provider, month.window, tolerance_percent=self._tolerance_percent)
+        name = provider_of(provider)
+        found = self._reconciler.reconcile(name, month.window, tolerance_percent=self._tolerance_percent)
         booked = [] if found is None else _billed_cells(found)
-        if found is None or not booked:
-            raise NoBill(provider, month)
-        rows = [row for one in booked for row in self._rows(found.provider, one)]
+        rows = [row for one in booked for row in self._rows(name, one)]
+        needed = changes(self._store, _book(name, month), rows)
+        if not booked and not needed.any:  # without a bill there may be rows of one that was removed
+            raise NoBill(name, month)
         cells = [one.cell for one in booked]
         return TrueUp(
-            found.provider,
+            name,
             month,
             sum(cell.billed for cell in cells),
             sum(cell.attributed for cell in cells),
             [one for one in booked if one.cell.gap],
-            changes(self._store, _book(found.provider, month), rows),
+            needed,
         )
 
     def run(self, provider: str, month: Month, *, by: str) -> TrueUp:

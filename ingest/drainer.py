@@ -98,7 +98,7 @@ class Drainer:
         """Stop after the batch at hand, or in the midst of it when that takes long; it stays in the spool."""
         self._closing.set()
         if self._retrying is not None:
-            self._retrying.cancel()
+            await self._retrying
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             self._task.cancel()
@@ -118,8 +118,10 @@ class Drainer:
             _logger.warning("the spool is empty again")
 
     async def _retry_refused(self) -> None:
-        while not self._closing.is_set():
+        while True:
             await self._sleep(QUARANTINE_SECONDS)
+            if self._closing.is_set():
+                return
             try:
                 await self._spooling.run(self._spool.try_refused_again)
             except OSError:

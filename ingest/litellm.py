@@ -87,6 +87,8 @@ def _read(index: int, item: bytes, implied: Implied, mapping: AttributeMapping) 
         return _call(_DECODER.decode(item), implied, mapping)
     except msgspec.DecodeError as error:
         broken = decoding_error(error)
+    except UnicodeDecodeError:
+        broken = decoding_error(msgspec.DecodeError("it is not UTF-8"))
     except RecursionError:
         broken = decoding_error(msgspec.DecodeError("it is nested too deeply"))
     return Rejection(index, broken.field, broken.rule, str(broken))

@@ -16,8 +16,7 @@ from starlette.responses import Response
 
 from core.errors import Unsupported
 from core.settings import Settings
-from ingest.admission import Hold
-from ingest.body import decompress, read_bounded, read_events, split_items
+from ingest.body import read_events, split_items
 from ingest.door import EVENTS, LITELLM
 from ingest.exports import Exports, attribution
 from ingest.litellm import read_payloads
@@ -26,6 +25,7 @@ from ingest.otlp.encoding import JSON, PROTOBUF
 from ingest.otlp.ignored import LOGS, METRICS, Signal
 from ingest.payloads import Receipt
 from ingest.pipeline import Pipeline
+from ingest.reception import receive
 from tenants.principal import Principal
 from tenants.scope import Scope
 
@@ -88,14 +88,7 @@ class IngestRoutes:
         return _export_answer(await self._exports.ignored(signal, await self._body(request), kind), kind)
 
     async def _body(self, request: Request) -> bytes:
-        """The whole body, decompressed and bounded both before and after. Raises Overloaded."""
-        limit = self._settings.max_body_bytes
-        hold: Hold = request.state.hold
-        await hold.wait_for(min(int(request.headers.get("content-length", limit)), limit))
-        raw = await read_bounded(request.stream(), limit)
-        body = decompress(raw, request.headers.get("content-encoding", ""), limit)
-        await hold.resize(len(body))
-        return body
+        return await receive(request, self._settings.max_body_bytes)
 
 
 def export_type(request: Request) -> str:

@@ -43,6 +43,7 @@ class Action(Enum):
     SET_ALLOCATION_RULE = "allocation_rule.set"
     RUN_ALLOCATION = "allocation.run"
     IMPORT_BILL = "bill.import"
+    REMOVE_BILL = "bill.remove"
     TRUE_UP = "bill.true_up"
     CREATE_CHANNEL = "channel.create"
     DELETE_CHANNEL = "channel.delete"

@@ -75,6 +75,26 @@ def _tell(outcome: Outcome) -> None:
             say(f"replaced the import {imported.replaced.id} of {moment(imported.replaced.imported_at)}")
 
 
+@bills.command("remove")
+def remove_bill(
+    number: Annotated[int, typer.Argument(help="The bill's id, as `list` shows it.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Remove a bill that should not have been imported. What was booked from it goes with the next true-up.
+
+    With an embedded store that a server has open, use the GraphQL mutation removeBill instead.
+    """
+    from api.serving import open_services
+    from tenants.audit import COMMAND_LINE
+
+    services = open_services(settings_with(data_dir=data_dir))
+    try:
+        bill = services.bills.remove(number, by=COMMAND_LINE)
+    finally:
+        services.release()
+    say(f"removed the bill of {bill.provider} for {bill.period:%Y-%m}")
+
+
 @bills.command("list")
 def list_bills(data_dir: DataDir = None) -> None:
     """List the bills in force."""

@@ -94,13 +94,14 @@ class _Known:
         self._directory = directory
         with database.session() as session:
             self._tiers = set(existing_keys(session))
+        self._owners = {row.external_id: row.tenant_id for row in directory.all() if row.external_id}
 
     def apply(self, cells: Mapping[str, str], *, dry_run: bool) -> bool:
         """Whether the line changes anything; unless it is a dry run, it is changed. Raises ApportionError."""
         from tenants.audit import COMMAND_LINE
 
         change, placement = _change(cells), _placement(cells)
-        self._check(placement)
+        self._check(change, placement)
         is_news, is_moved = self._is_news(change), placement is not None and self._is_moved(placement)
         if not dry_run:
             if is_news:
@@ -109,11 +110,17 @@ class _Known:
                 self._directory.place(placement, by=COMMAND_LINE)
         return is_news or is_moved
 
-    def _check(self, placement: Placement | None) -> None:
+    def _check(self, change: TenantChange, placement: Placement | None) -> None:
+        """What a dry run would not run into, told by both."""
+        from tenants.directory import ExternalIdTaken
         from tenants.tiers import NoSuchTier
 
         if placement is not None and placement.tier not in self._tiers:
             raise NoSuchTier(str(placement.tier))
+        if change.external_id is not None:
+            owner = self._owners.setdefault(change.external_id, change.tenant_id)
+            if owner != change.tenant_id:
+                raise ExternalIdTaken(change.external_id, owner)
 
     def _is_news(self, change: TenantChange) -> bool:
         import json

@@ -62,7 +62,7 @@ TIERS: Final = (
         "enterprise",
         "Enterprise",
         "enterprise",
-        "Europe/Dublin",
+        "UTC",
         _ENTERPRISE,
         replace(_ENTERPRISE, period_fee=Decimal(60), minimum_fee=Decimal(80)),
     ),

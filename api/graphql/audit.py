@@ -34,6 +34,7 @@ _ACTIONS = {
     Action.SET_ALLOCATION_RULE: "An allocation rule got a version; the target is its name.",
     Action.RUN_ALLOCATION: "Shared charges of a period were allocated; the target is the period.",
     Action.IMPORT_BILL: "A provider's bill was imported; the target is provider and month.",
+    Action.REMOVE_BILL: "A provider's bill was removed; the target is provider and month.",
     Action.TRUE_UP: "What a bill says beyond what is attributed was booked.",
     Action.CREATE_CHANNEL: "A channel for notifications was created.",
     Action.DELETE_CHANNEL: "A channel for notifications was deleted.",

@@ -13,8 +13,9 @@ from api.graphql.costs import TagValue
 from api.graphql.inputs import TimeRange
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
+from api.graphql.user_errors import UserError, user_error
 from attribution.bill_lines import BillFilter, BillLine
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 from core.time import parse_timezone
 from finance.bills.providers import provider_of
 from finance.bills.stored import Bill
@@ -85,6 +86,14 @@ class BillLineConnection:
 
     nodes: list[BillLineType] = strawberry.field(description="The lines of this page.")
     page_info: PageInfo = strawberry.field(description="Where this page stands.")
+
+
+@strawberry.type(description="The bill that was removed, or why none was.")
+class RemoveBillPayload:
+    """The outcome of removeBill."""
+
+    bill: BillType | None = strawberry.field(description="As it was.")
+    errors: list[UserError] = strawberry.field(description="Empty when it was removed.")
 
 
 def bill_type(bill: Bill) -> BillType:
@@ -190,6 +199,21 @@ async def bill_lines(
         nodes=[_line_type(line) for line in shown],
         page_info=page_info(cursors, has_next=len(found) > size, has_previous=after is not None),
     )
+
+
+async def remove_bill(
+    info: Information,
+    id: Annotated[strawberry.ID, strawberry.argument(description="The bill's id.")],  # noqa: A002
+) -> RemoveBillPayload | None:
+    """Remove a bill that should not have been imported. What was booked from it goes with the next true-up."""
+    context = info.context
+    context.scope(Permission.FINANCE).require_unrestricted("bills")
+    try:
+        number = int(id) if id.isascii() and id.isdigit() and len(id) < 10 else 0
+        bill = await context.services.read(context.services.bills.remove, number, by=context.principal.name)
+    except NotFound as error:
+        return RemoveBillPayload(bill=None, errors=[user_error(error)])
+    return RemoveBillPayload(bill=bill_type(bill), errors=[])
 
 
 def _place(line: BillLine) -> tuple[int, int, int, int]:

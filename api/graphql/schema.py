@@ -118,6 +118,7 @@ class Mutation:
     set_allocation_rule = _field(allocations.set_allocation_rule)
     retire_allocation_rule = _field(allocations.retire_allocation_rule)
     run_allocation = _field(allocations.run_allocation)
+    remove_bill = _field(bills.remove_bill)
     true_up = _field(reconciliation.true_up)
 
 

@@ -97,6 +97,7 @@ class Statement(StatementContent):
     closed_by: str = strawberry.field(description="The key that closed it.")
     checksum: str = strawberry.field(description="SHA-256 of its canonical JSON, as REST delivers it.")
     status: Status = strawberry.field(description="Whether it holds.")
+    tenant_external_id: str | None = strawberry.field(description="What the billing system calls the tenant today.")
     superseded_by: int | None = strawberry.field(description="The number of the next revision.")
     reopened_at: datetime | None = strawberry.field(description="When it was reopened.")
     reopened_because: str | None = strawberry.field(description="Why.")
@@ -153,6 +154,7 @@ def _statement(stored: Stored) -> Statement:
         closed_by=row.closed_by,
         checksum=row.checksum,
         status=stored.status,
+        tenant_external_id=stored.external_id,
         superseded_by=stored.superseded_by,
         reopened_at=reopening.at if reopening else None,
         reopened_because=reopening.reason if reopening else None,

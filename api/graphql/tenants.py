@@ -20,6 +20,7 @@ from api.graphql.terms import OverridesInput, OverridesView, overrides_view
 from api.graphql.tiers import changer
 from api.graphql.user_errors import UserError, user_error
 from attribution.dimensions import Dimension
+from attribution.event import UNATTRIBUTED
 from attribution.measures import Measure
 from attribution.query import CostQuery, Page
 from core.errors import Conflict, InvalidInput, NotFound
@@ -198,7 +199,7 @@ def _everyone(context: Context, scope: Scope) -> list[Tenant]:
     assignments: defaultdict[str, list[TierAssignment]] = defaultdict(list)
     for each in services.tenants.assignments(scope.tenant):
         assignments[each.tenant_id].append(each)
-    known = {*seen, *entered} if is_whole else {*seen}
+    known = ({*seen, *entered} if is_whole else {*seen}) - {UNATTRIBUTED}
     return [
         _tenant(context, name, entered.get(name), assignments[name], seen.get(name, _Seen())) for name in sorted(known)
     ]

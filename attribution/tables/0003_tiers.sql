@@ -1,6 +1,6 @@
 -- Who had which tier when, all in one row, so that a change of it is seen whole or not at all; the highest `version` is
 -- the truth. Bounds are 2^32 * the tenant's number + the unix second from which on the tier at the same place holds.
--- See docs/decisions/0010-tiers-by-time.md.
+-- See docs/decisions/0012-tiers-by-time.md.
 CREATE TABLE IF NOT EXISTS tier_history
 (
     name LowCardinality(String),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -17,6 +18,9 @@ from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.table import Table
 
 _HEAD_BYTES: Final = 64_000
+
+PACKING_ERRORS: Final = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+"""What reading a packed file that is damaged, or packed in a way of its own, may raise."""
 
 Reader = Callable[[BinaryIO, Sheet], Iterator[BillLine | LineError]]
 
@@ -77,8 +81,8 @@ class BillFormat(Enum):
     FOCUS = _table(focus.TABLE, Replaces.MONTHS, "FOCUS 1.0 to 1.4 of any provider, as CSV.")
     AZURE = _table(azure.TABLE, Replaces.MONTHS, "Azure cost details, as CSV.")
     GCP = FormatSpec("gcp", gcp.read, Replaces.MONTHS, "Google Cloud's billing export, as JSON.")
-    PINECONE = _table(pinecone.TABLE, Replaces.DAYS, "Pinecone's usage export, as CSV.")
     GENERIC_CSV = _table(generic_csv.TABLE, Replaces.MONTHS, "A table of your own, as CSV.")
+    PINECONE = _table(pinecone.TABLE, Replaces.DAYS, "Pinecone's usage export, as CSV.")
 
     @property
     def spec(self) -> FormatSpec:
@@ -151,10 +155,7 @@ def opened(file: BinaryIO) -> BinaryIO:
         return cast("BinaryIO", gzip.GzipFile(fileobj=file))
     if magic != b"PK\x03\x04":
         return file
-    try:
-        archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile as error:
-        raise UnreadableBill(f"the file is no zip: {error}") from None
+    archive = zipfile.ZipFile(file)
     names = [name for name in archive.namelist() if not name.endswith("/")]
     if len(names) != 1:
         raise UnreadableBill(f"the zip holds {len(names)} files; import them one by one")

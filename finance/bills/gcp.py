@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, BinaryIO, Final
 
 from attribution.bill_lines import BillLine
-from finance.bills.document import documents, text_of
+from finance.bills.document import documents, objects_of, text_of
 from finance.bills.reading import LineBroken, LineError, Sheet, amount, finished, instant, number
 from finance.bills.words import model_before, names, tier_in, token_type
 
@@ -77,7 +77,7 @@ def _line(row: Mapping[str, Any], place: int, sheet: Sheet) -> BillLine:
 
 
 def _credits(row: Mapping[str, Any], line: BillLine) -> Iterator[BillLine]:
-    for part, credit in enumerate(row.get("credits") or [], 1):
+    for part, credit in enumerate(objects_of(row, "credits"), 1):
         yield line._replace(
             part=part,
             cost=amount(credit.get("amount"), "credits.amount"),
@@ -108,5 +108,5 @@ def _inner(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _labels(row: Mapping[str, Any]) -> dict[str, str]:
-    labels = [*(_inner(row, "project").get("labels") or []), *(row.get("labels") or [])]
+    labels = [*objects_of(_inner(row, "project"), "labels"), *objects_of(row, "labels")]
     return {text_of(label, "key"): text_of(label, "value") for label in labels}

@@ -24,8 +24,8 @@ from attribution.bill_lines import (
 )
 from attribution.store import Store
 from core.database import Database
-from core.errors import Conflict, Unavailable
-from finance.bills.formats import BillFormat, Replaces, opened, recognise
+from core.errors import Conflict, NotFound, Unavailable
+from finance.bills.formats import PACKING_ERRORS, BillFormat, Replaces, opened, recognise
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.stored import Bill, BillState, current_bills, stale_imports
 from tenants.audit import Action, record
@@ -45,6 +45,15 @@ class OtherPayer(Conflict):
             f"{', '.join(sorted(bill.paying_accounts))}, this one of {', '.join(sorted(accounts))}; "
             "name this one's payer, and both count"
         )
+
+
+class NoSuchBill(NotFound):
+    """No bill in force has that number."""
+
+    code = "NO_SUCH_BILL"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"no bill in force has the number {number}")
 
 
 class Key(NamedTuple):
@@ -120,10 +129,29 @@ class BillImporter:
         that repeating it changes nothing. Raises UnreadableBill, UnknownFormat, UsageReport, OtherPayer or Unavailable,
         and then nothing has changed.
         """
-        plain = opened(file)
-        format_ = wanted.format or recognise(plain)
-        with self._database.lock():
-            return self._import(plain, format_, wanted, by)
+        try:
+            plain = opened(file)
+            format_ = wanted.format or recognise(plain)
+            with self._database.lock():
+                return self._import(plain, format_, wanted, by)
+        except PACKING_ERRORS as error:
+            raise UnreadableBill(f"the file cannot be unpacked: {error}") from error
+
+    def remove(self, number: int, *, by: str) -> Bill:
+        """The bill that was in force and is no more; its lines are gone. Recorded. Raises NoSuchBill or Unavailable."""
+        with self._database.lock(), self._database.session() as session:
+            bill = session.get(Bill, number)
+            if bill is None or bill.state != BillState.CURRENT.value:
+                raise NoSuchBill(number)
+            bill.state = BillState.REPLACED.value
+            session.add(bill)
+            record(session, by, Action.REMOVE_BILL, _target(bill), lines=bill.lines, cost=bill.cost)
+            session.commit()
+            self._store.rewrite(compile_removal([number]))
+            bill.state = BillState.REMOVED.value
+            session.add(bill)
+            session.commit()
+        return bill
 
     def _import(self, file: BinaryIO, format_: BillFormat, wanted: Wanted, by: str) -> Outcome:
         sheet, loading = Sheet(self._currency), _Loading()
@@ -264,8 +292,12 @@ def _switch(session: Session, bill: Bill, old: Bill | None, by: str) -> None:
     session.merge(bill)
     details = {"format": bill.format, "lines": bill.lines, "cost": bill.cost, "file": bill.file_name}
     was = {"replaced_lines": old.lines, "replaced_cost": old.cost} if old else {}
-    target = " ".join(filter(None, (bill.provider, f"{bill.period:%Y-%m}", bill.payer)))
-    record(session, by, Action.IMPORT_BILL, target, **details, **was)
+    record(session, by, Action.IMPORT_BILL, _target(bill), **details, **was)
+
+
+def _target(bill: Bill) -> str:
+    """How the audit log names a bill."""
+    return " ".join(filter(None, (bill.provider, f"{bill.period:%Y-%m}", bill.payer)))
 
 
 def _covered(key: Key, with_lines: set[date], sheet: Sheet, format_: BillFormat) -> set[date]:

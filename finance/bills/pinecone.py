@@ -16,7 +16,7 @@ _EMBEDDING: Final = "embedding_tokens "
 
 
 def _lines(row: Row, line: int) -> Iterator[BillLine]:
-    start = instant(row["date"], "date")
+    start = instant(row["date"], row.column("date"))
     sku = row["sku"]
     counted = in_whole_units(number(row["quantity"], "quantity"), row["unit"])
     row.sheet.days.add(start.date())
@@ -27,8 +27,8 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
         provider_name=PROVIDER,
         start_time=start,
         end_time=day_after(start),
-        cost=amount(row["cost"], "cost"),
-        currency=row.sheet.check_currency(row["currency"]),
+        cost=amount(row["cost"], row.column("cost")),
+        currency=row.sheet.check_currency(row["currency"] or "USD"),
         charge_category="credit" if row["service"].lower() == "credit" else "usage",
         account=row["account"],
         service=row["service"],
@@ -47,21 +47,21 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
 TABLE: Final = Table(
     name="pinecone",
     columns={
-        "date": ("date",),
+        "date": ("date", "usage_date", "day"),
         "payer": ("organization", "organization_id"),
         "account": ("project_id",),
         "service": ("service",),
-        "sku": ("sku",),
+        "sku": ("sku", "usage_type"),
         "region": ("region",),
-        "resource": ("resource_name",),
+        "resource": ("resource_name", "index_name"),
         "resource_tags": ("resource_tags",),
         "project_tags": ("project_tags",),
         "quantity": ("quantity",),
         "unit": ("unit",),
-        "cost": ("cost",),
+        "cost": ("cost", "total_cost", "amount"),
         "currency": ("currency",),
     },
-    required=("date", "sku", "cost", "currency"),
+    required=("date", "sku", "cost"),
     lines=_lines,
     known=frozenset({"organization_name", "project_name", "cloud", "unit_price"}),
     normalize=lower,

@@ -15,6 +15,12 @@ from core.money import EXACT, quantize
 from finance.model_names import model_key
 
 _MAX_COST: Final = Decimal(10) ** 20
+_MAX_DIGITS: Final = 24
+"""Before the point; more would be a mistake, or an attack on whoever computes with it."""
+_MAX_QUANTITY: Final = Decimal(10) ** 28
+_MAX_UNIX: Final = 10**11
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2200
 _QUANTITY_GRAIN: Final = Decimal(1).scaleb(-9)
 
 
@@ -97,16 +103,20 @@ def number(text: Any, field: str) -> Decimal | None:
     if text is None or (isinstance(text, str) and text.strip() in {"", "NULL", "null"}):
         return None
     try:
-        value = Decimal(str(text).strip().replace(",", ""))
+        value = Decimal(str(text).strip())
     except InvalidOperation:
         raise LineBroken(field, "number", f"{field} {text!s:.60} is not a number") from None
     if not value.is_finite():
         raise LineBroken(field, "number", f"{field} {text!s:.60} is not a finite number")
+    if value and value.adjusted() > _MAX_DIGITS:
+        raise LineBroken(field, "range", f"{field} {text!s:.60} is too large for a bill")
     return value
 
 
 def quantity(value: Decimal | None) -> Decimal | None:
-    """The quantity as it is stored, with at most nine decimals, rounded half-even."""
+    """The quantity as it is stored, with at most nine decimals, rounded half-even. Raises LineBroken."""
+    if value is not None and abs(value) >= _MAX_QUANTITY:
+        raise LineBroken("quantity", "range", f"quantity {value!s:.60} is too large for a bill")
     return None if value is None else value.quantize(_QUANTITY_GRAIN, context=EXACT)
 
 
@@ -120,10 +130,12 @@ def instant(text: Any, field: str) -> datetime:
     """
     try:
         if isinstance(text, int | Decimal) and not isinstance(text, bool):
-            return datetime.fromtimestamp(int(text), UTC)
+            return datetime.fromtimestamp(int(min(max(text, -_MAX_UNIX), _MAX_UNIX)), UTC)
         value = datetime.fromisoformat(str(text).strip().removesuffix(" UTC"))
     except (ValueError, OverflowError, OSError):
         raise LineBroken(field, "time", f"{field} {text!s:.60} is not a time") from None
+    if not _FIRST_YEAR <= value.year < _LAST_YEAR:
+        raise LineBroken(field, "time", f"{field} {text!s:.60} is no time of a bill")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
@@ -132,11 +144,8 @@ def american_date(text: Any, field: str) -> datetime:
     found = _AMERICAN.match(str(text).strip())
     if not found:
         return instant(text, field)
-    month, day, year = map(int, found.groups())
-    try:
-        return datetime(year, month, day, tzinfo=UTC)
-    except ValueError:
-        raise LineBroken(field, "time", f"{field} {text!s:.60} is no date: month, day, year") from None
+    month, day, year = found.groups()
+    return instant(f"{year}-{month:0>2}-{day:0>2}", field)
 
 
 def month_of(text: str, field: str) -> date | None:
@@ -150,7 +159,10 @@ def day_after(start: datetime) -> datetime:
 
 
 def finished(line: BillLine) -> BillLine:
-    """The line with its model's key and texts of a bounded length; nothing may end before it began."""
+    """The line with its model's key and texts of a bounded length; nothing may end before it began.
+
+    Raises LineBroken.
+    """
     return line._replace(
         bill_period=line.bill_period if line.bill_period.year > 1970 else line.start_time.date().replace(day=1),
         model_key=model_key(line.provider_name, line.model),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from attribution.bill_lines import BillLine
+from finance.bills.document import clean
 from finance.bills.reading import LineBroken, LineError, Sheet, UnreadableBill, finished
 
 _MAX_FIELD: Final = 1_000_000
@@ -69,7 +70,9 @@ class Table:
         reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="strict", newline=""))
         header = self._header(reader, sheet)
         for cells in _rows(reader):
-            if any(cells):
+            if any(cells[len(header) :]):
+                yield LineError(reader.line_num, "", "columns", "the line has more cells than there are columns")
+            elif any(cells):
                 yield from self._row(dict(zip(header, cells, strict=False)), reader.line_num, sheet)
 
     def _header(self, reader: Iterator[list[str]], sheet: Sheet) -> list[str]:
@@ -124,6 +127,6 @@ def texts(value: str) -> dict[str, str]:
         text = "{" + text + "}"
     try:
         found: Any = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return {str(key): str(item) for key, item in found.items()} if isinstance(found, dict) else {}
+    return {clean(str(key)): clean(str(item)) for key, item in found.items()} if isinstance(found, dict) else {}

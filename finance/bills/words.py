@@ -79,7 +79,7 @@ class Amount(NamedTuple):
 
 _SIZES: Final = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000, "b": 1_000_000_000}
 _SIZE: Final = re.compile(
-    r"^\s*(?P<count>\d+)?\s*(?P<size>thousand|million|[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE
+    r"^\s*(?P<count>\d{1,9})?\s*(?P<size>thousand|million|[kmb])?(?![a-z])\s*(?P<unit>[a-z].*)?$", re.IGNORECASE
 )
 
 

@@ -7,7 +7,7 @@ column's function; no amount is made up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, unique
 from functools import lru_cache
@@ -39,6 +39,18 @@ CUSTOM: Final = (
 )
 """What FOCUS has no column for, as `x_...`; tokens by direction too, since no cost is known by direction."""
 
+_ACCOUNT, _CATEGORY, _CHARGE, _MODEL, _PRICE, _PROVIDER, _TENANT = map(
+    key_name,
+    (
+        Dimension.PROVIDER_ACCOUNT,
+        Dimension.COST_CATEGORY,
+        Dimension.CHARGE,
+        Dimension.MODEL,
+        Dimension.PRICE,
+        Dimension.PROVIDER,
+        Dimension.TENANT,
+    ),
+)
 _UNKNOWN: Final = "Unknown"
 _USAGE: Final = "Usage"
 _PURCHASE: Final = "Purchase"
@@ -60,11 +72,15 @@ class FocusType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What all rows share: months and days of `timezone`, amounts in `currency`, these tags of events in Tags."""
+    """What all rows share: months and days of `timezone`, amounts in `currency`, these tags of events in Tags.
+
+    `names` are those of tenants that have one.
+    """
 
     currency: str
     timezone: ZoneInfo
     tags: tuple[Tag, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +92,6 @@ class Facts:
     category: str
     consumed: tuple[Any, str]
     sku: str
-
-    def said(self, dimension: Dimension) -> Any:
-        """What the events say; None where they do not."""
-        return self.row[dimension.spec.name]
-
-    def sum(self, column: Measure | Sum) -> Any:
-        """The row's sum."""
-        return self.row[column_name(column)]
 
     @property
     def month(self) -> Window:
@@ -116,14 +124,14 @@ def _month(start: datetime | str, zone: ZoneInfo) -> Window:
 
 
 def _said(dimension: Dimension) -> Callable[[Facts], Any]:
-    return lambda facts: facts.said(dimension)
+    return _cell(key_name(dimension))
 
 
 def _sum(column: Measure | Sum) -> Callable[[Facts], Any]:
-    return lambda facts: facts.sum(column)
+    return _cell(column_name(column))
 
 
-def _key(name: str) -> Callable[[Facts], Any]:
+def _cell(name: str) -> Callable[[Facts], Any]:
     return lambda facts: facts.row[name]
 
 
@@ -132,11 +140,22 @@ def _constant(value: str | None) -> Callable[[Facts], Any]:
 
 
 def _provider(facts: Facts) -> str:
-    return facts.said(Dimension.PROVIDER) or _UNKNOWN
+    return facts.row[_PROVIDER] or _UNKNOWN
 
 
 def _account(facts: Facts) -> str:
-    return facts.said(Dimension.PROVIDER_ACCOUNT) or _provider(facts)
+    return facts.row[_ACCOUNT] or _provider(facts)
+
+
+def _tenant_name(facts: Facts) -> str:
+    tenant: str = facts.row[_TENANT]
+    return facts.dataset.names.get(tenant) or tenant
+
+
+def _description(facts: Facts) -> str:
+    """A charge's own words; of usage, what was used of which model or service."""
+    what = facts.row[_MODEL] or _service(facts)
+    return facts.row[_CHARGE] or f"{what}, {facts.consumed[1]}"
 
 
 def _frequency(facts: Facts) -> str:
@@ -144,15 +163,15 @@ def _frequency(facts: Facts) -> str:
 
 
 def _service(facts: Facts) -> str:
-    return " ".join(part for part in (_provider(facts), facts.said(Dimension.COST_CATEGORY)) if part)
+    return " ".join(part for part in (_provider(facts), facts.row[_CATEGORY]) if part)
 
 
 def _service_category(facts: Facts) -> str:
-    return service_of(facts.said(Dimension.COST_CATEGORY), facts.said(Dimension.MODEL))[0]
+    return service_of(facts.row[_CATEGORY], facts.row[_MODEL])[0]
 
 
 def _service_subcategory(facts: Facts) -> str:
-    return service_of(facts.said(Dimension.COST_CATEGORY), facts.said(Dimension.MODEL))[1]
+    return service_of(facts.row[_CATEGORY], facts.row[_MODEL])[1]
 
 
 def _of_usage(index: int) -> Callable[[Facts], Any]:
@@ -169,7 +188,7 @@ def _sku(facts: Facts) -> str | None:
 
 
 def _sku_price(facts: Facts) -> str | None:
-    return None if facts.category == _TAX else facts.said(Dimension.PRICE) or _sku(facts)
+    return None if facts.category == _TAX else facts.row[_PRICE] or _sku(facts)
 
 
 def _tags(facts: Facts) -> str | None:
@@ -200,9 +219,10 @@ _TEXTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "BillingCurrency": lambda facts: facts.dataset.currency,
     _focus(Dimension.CHARGE_CATEGORY): lambda facts: facts.category,
     "ChargeClass": _constant(None),
-    _focus(Dimension.CHARGE): _said(Dimension.CHARGE),
+    _focus(Dimension.CHARGE): _description,
     "ChargeFrequency": _frequency,
     _focus(Dimension.UNIT): _of_usage(1),
+    "InvoiceId": _constant(None),
     "InvoiceIssuerName": _provider,
     "PricingUnit": _priced(1),
     _focus(Dimension.PROVIDER): _provider,
@@ -216,7 +236,7 @@ _TEXTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "SkuMeter": lambda facts: None if facts.category == _TAX else facts.consumed[1],
     _focus(Dimension.PRICE): _sku_price,
     _focus(Dimension.TENANT): _said(Dimension.TENANT),
-    "SubAccountName": _constant(None),
+    "SubAccountName": _tenant_name,
     "SubAccountType": _constant("Tenant"),
     "Tags": _tags,
 }
@@ -231,8 +251,8 @@ _AMOUNTS: Final[dict[str, Callable[[Facts], Any]]] = {
 _MOMENTS: Final[dict[str, Callable[[Facts], Any]]] = {
     "BillingPeriodEnd": lambda facts: facts.month.end,
     "BillingPeriodStart": lambda facts: facts.month.start,
-    "ChargePeriodEnd": _key("bucket_end"),
-    "ChargePeriodStart": _key("bucket_start"),
+    "ChargePeriodEnd": _cell("bucket_end"),
+    "ChargePeriodStart": _cell("bucket_start"),
 }
 COLUMNS: Final[dict[str, tuple[FocusType, Callable[[Facts], Any]]]] = dict(
     sorted(

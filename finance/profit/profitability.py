@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
+from attribution.event import UNATTRIBUTED
 from core.time import Window
 from finance.profit.costs import Cell, Cells, Member, read_cells, read_tenants, read_users
 from finance.profit.economics import Economics
@@ -166,12 +167,12 @@ def _below_in_all(costs: Mapping[tuple[str, str], Cell], earned: Iterable[Earned
 
 
 def _by_tenant(costs: Mapping[tuple[str, str], Cell], earned: Iterable[Earned]) -> dict[tuple[str, str], Economics]:
-    """Revenue against cost by tier and tenant, in the whole window."""
+    """Revenue against cost by tier and tenant, in the whole window; without what is nobody's."""
     revenue: dict[tuple[str, str], Revenue] = {}
     for each in earned:
         key = each.tier, each.tenant_id
         revenue[key] = revenue[key] + each.revenue if key in revenue else each.revenue
-    keys = dict.fromkeys((*costs, *revenue))
+    keys = (key for key in dict.fromkeys((*costs, *revenue)) if key[1] != UNATTRIBUTED)
     return {key: _economics(costs.get(key), revenue.get(key), 0) for key in keys}
 
 

@@ -20,6 +20,7 @@ from finance.statements.lines import LineKey, Value, total
 from finance.statements.models import StatementRecord, StatementReopening
 from finance.statements.period import BillingPeriod
 from tenants.audit import Action, record
+from tenants.models import Tenant
 
 _MAX_REASON = 1_000
 
@@ -65,9 +66,13 @@ class MissingReason(InvalidInput):
 
 @dataclass(frozen=True)
 class Statement:
-    """A stored statement as it stands. `superseded_by` is the number of the next revision."""
+    """A stored statement as it stands. `superseded_by` is the number of the next revision.
+
+    `external_id` is what the billing system calls the tenant today; the statement itself holds our id.
+    """
 
     record: StatementRecord
+    external_id: str | None = None
     reopening: StatementReopening | None = None
     superseded_by: int | None = None
 
@@ -119,7 +124,18 @@ def statements_of(session: Session, selected: SelectOfScalar[StatementRecord]) -
     numbers = [row.number for row in records]
     reopened = select(StatementReopening).where(col(StatementReopening.number).in_(numbers))
     reopenings = {row.number: row for row in session.exec(reopened)}
-    return [Statement(r, reopenings.get(r.number), _successor(session, r, reopenings)) for r in records]
+    ids = _external_ids(session, {row.tenant_id for row in records})
+    return [
+        Statement(row, ids.get(row.tenant_id), reopenings.get(row.number), _successor(session, row, reopenings))
+        for row in records
+    ]
+
+
+def _external_ids(session: Session, tenant_ids: set[str]) -> dict[str, str]:
+    # PostgreSQL does not even compare with a text that holds NUL, and no tenant of the directory has one.
+    comparable = {tenant_id for tenant_id in tenant_ids if "\0" not in tenant_id}
+    named = select(Tenant.tenant_id, Tenant.external_id).where(col(Tenant.tenant_id).in_(comparable))
+    return {tenant_id: external_id for tenant_id, external_id in session.exec(named) if external_id}
 
 
 def _successor(session: Session, row: StatementRecord, reopenings: Mapping[int, StatementReopening]) -> int | None:
@@ -187,7 +203,7 @@ def enter(session: Session, draft: Draft, *, of_everyone: bool, by: str, now: da
     session.add(row)
     about = {"tenant": draft.tenant_id, "period": draft.period, "revision": seal.revision, "checksum": row.checksum}
     record(session, by, Action.CLOSE_STATEMENT, f"statement {seal.number}", **about, cost=draft.cost)
-    return Statement(row)
+    return statements_of(session, _by_number().where(col(StatementRecord.number) == seal.number))[0]
 
 
 def _record(draft: Draft, seal: Seal, *, of_everyone: bool) -> StatementRecord:
@@ -230,4 +246,4 @@ def reopen(session: Session, found: Statement, reason: str, *, by: str, now: dat
     session.add(reopening)
     about = {"tenant": found.record.tenant_id, "period": found.record.period}
     record(session, by, Action.REOPEN_STATEMENT, f"statement {number}", **about, reason=reason)
-    return Statement(found.record, reopening)
+    return Statement(found.record, found.external_id, reopening)

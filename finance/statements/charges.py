@@ -18,8 +18,8 @@ class TierCharges(Protocol):
         """The tenants with any charge in the window."""
         ...
 
-    def lines(self, tenant_id: str, window: Window) -> Sequence[TierChargeLine]:
-        """The tenant's charges for the window, exactly as revenue counts them."""
+    def lines(self, tenant_id: str, months: Sequence[Window]) -> Iterable[tuple[Window, TierChargeLine]]:
+        """The tenant's charges for each of these months, which follow one another, exactly as revenue counts them."""
         ...
 
 

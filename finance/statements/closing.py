@@ -238,6 +238,7 @@ def announcement(statement: Statement) -> dict[str, object]:
     content, row = statement.content, statement.record
     return {
         **{name: content[name] for name in ("number", "revision", "supersedes", "tenant", "period", "currency")},
+        "tenantExternalId": statement.external_id,
         "total": content["cost"],
         "charges": content["charges"],
         "adjustments": content["adjustments"],

@@ -99,8 +99,10 @@ class Drafting:
             yield month, Line(key, Value(cost, Decimal(operations), unpriced))
 
     def _charges(self, tenant_id: str, months: set[BillingPeriod]) -> Iterator[Line]:
-        for month in months:
-            for charge in self.charges.lines(tenant_id, month.window(self.timezone)):
+        whole = list(Granularity.MONTH.buckets(self._span(months), self.timezone))
+        for window, charge in self.charges.lines(tenant_id, whole):
+            month = BillingPeriod.of(window.start, self.timezone)
+            if month in months:
                 yield charge.line(str(month))
 
     def _span(self, months: Iterable[BillingPeriod]) -> Window:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -34,24 +33,25 @@ class RevenueCharges:
         held = {c.tenant_id for c in books.contracts if overlap(window, c.start, c.end) is not None}
         return held | {actual.tenant_id for actual in books.actuals}
 
-    def lines(self, tenant_id: str, window: Window) -> Sequence[TierChargeLine]:
-        """The tenant's charges by tier, kind and measure. They add up to its revenue."""
-        books = self.bookkeeping.books(window, tenant_id)
-        return [*self._modelled(tenant_id, window, books), *_actual(window, books)]
+    def lines(self, tenant_id: str, months: Sequence[Window]) -> Iterator[tuple[Window, TierChargeLine]]:
+        """The tenant's charges of each month by tier, kind and measure. They add up to its revenue."""
+        books = self.bookkeeping.books(Window(months[0].start, months[-1].end), tenant_id)
+        yield from self._modelled(tenant_id, months, books)
+        yield from _actual(months, books)
 
-    def _modelled(self, tenant_id: str, window: Window, books: Books) -> list[TierChargeLine]:
-        sums: defaultdict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-        for each in charge(self.report, Scope(tenant=tenant_id), books.contracts, books.definitions, [window]):
+    def _modelled(
+        self, tenant_id: str, months: Sequence[Window], books: Books
+    ) -> Iterator[tuple[Window, TierChargeLine]]:
+        for each in charge(self.report, Scope(tenant=tenant_id), books.contracts, books.definitions, months):
             part = uncovered(each.stretch, books.actuals)
+            month = next(month for month in months if month.start <= each.stretch.window.start < month.end)
             for line in each.lines if part else ():
-                cell = sums[each.stretch.contract.tier, line.kind.value, line.measure]
-                cell[0] += rounded(Fraction(line.quantity or 0) * part)
-                cell[1] += rounded(Fraction(line.amount) * part)
-        return [TierChargeLine(*key, quantity, amount) for key, (quantity, amount) in sums.items()]
+                quantity = rounded(Fraction(line.quantity or 0) * part)
+                amount = rounded(Fraction(line.amount) * part)
+                tier = each.stretch.contract.tier
+                yield month, TierChargeLine(tier, line.kind.value, line.measure, quantity, amount)
 
 
-def _actual(window: Window, books: Books) -> list[TierChargeLine]:
-    paid: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for each in earnings((), books.actuals, books.contracts, [window]):
-        paid[each.tier] += each.revenue.actual
-    return [TierChargeLine(tier, ACTUAL, "", Decimal(0), amount) for tier, amount in paid.items()]
+def _actual(months: Sequence[Window], books: Books) -> Iterator[tuple[Window, TierChargeLine]]:
+    for each in earnings((), books.actuals, books.contracts, months):
+        yield each.bucket, TierChargeLine(each.tier, ACTUAL, "", Decimal(0), each.revenue.actual)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from finance.statements.period import BillingPeriod
+from tenants.directory import TenantChange
 from tenants.principal import Role
 from tests.app import Api
 from tests.ingest.events import wire_event
@@ -174,15 +175,18 @@ def test_a_webhook_tells_of_a_new_statement_once(billed: Api) -> None:
     with http_receiver() as hook:
         channel = {"name": "billing", "kind": "WEBHOOK", "address": hook.url, "topics": ["STATEMENT_CLOSED"]}
         assert billed.data(create, input=channel)["createChannel"]["errors"] == []
+        billed.services.tenants.save(TenantChange("initech", external_id="cus_9"), by="test")
         for _ in range(2):
             rest(billed, "/close", method="POST", json={"period": str(LAST_MONTH), "tenant": "initech"})
         wait_until(lambda: len(hook.requests) == 1)
     told = json.loads(hook.requests[0].body)
     statement = rest(billed, told["data"]["path"].removeprefix("/v1/statements")).json()
-    assert told["type"] == "statement.closed"
+    assert (told["type"], statement["tenant_external_id"]) == ("statement.closed", "cus_9")
+    assert billed.data("{ statement(number: 3) { tenantExternalId } }")["statement"] == {"tenantExternalId": "cus_9"}
     assert told["data"] == {
         **{name: statement["statement"][name] for name in ("number", "revision", "supersedes", "tenant", "period")},
         **{name: statement["statement"][name] for name in ("currency", "charges", "adjustments")},
+        "tenantExternalId": "cus_9",
         "total": statement["statement"]["cost"],
         "checksum": statement["checksum"],
         "path": "/v1/statements/3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -251,3 +252,38 @@ def test_a_scoped_key_sees_its_own_share_and_no_other(used: Api) -> None:
     key = used.make_key(Role.VIEWER, tenant="beta")
     query = '{ events(timeRange: {preset: LAST_90_DAYS}, where: {source: {eq: "allocation"}}) { nodes { tenantId } } }'
     assert used.data(query, key=key)["events"]["nodes"] == [{"tenantId": "beta"}]
+
+
+def test_whatever_is_charged_no_total_changes(embedded_api: Api) -> None:
+    """Charges of all sizes and signs, on shared and own slices, under three rules: only where costs stand changes."""
+    random, api = Random(3), embedded_api
+    tenants = [f"t{i}" for i in range(7)]
+    sent = [
+        wire_event(
+            f"u{i}",
+            tenant_id=random.choice(tenants),
+            start_time=NOON,
+            cost={"amount": f"0.{random.randrange(10**9):012}"},
+        )
+        for i in range(40)
+    ]
+    for i in range(40):
+        cents = random.choice((1, 10**6, 10**12, 999_999 * 10**12)) * random.randrange(1, 9) // random.choice((1, 3, 7))
+        pico = min(cents, 10**18 - 1) * random.choice((1, -1))
+        amount = str(Decimal(pico).scaleb(-12))
+        category = "credit" if pico < 0 else random.choice(("purchase", "tax", "adjustment"))
+        tenant = random.choice(("unattributed", "unattributed", "t1"))
+        sent.append(
+            charge(f"c{i}", tenant_id=tenant, start_time=NOON, charge_category=category, cost={"amount": amount})
+        )
+    assert api.post_events(sent).json()["rejected"] == 0
+    set_rule(api, "credits", where={"chargeCategory": {"eq": "credit"}}, priority=1, measure="TOTAL_TOKENS")
+    set_rule(api, "tax", where={"chargeCategory": {"eq": "tax"}}, method="EQUAL", measure=None)
+    shares = [{"member": "t1", "share": "0.1"}, {"member": "t9", "share": "0.777777777777"}]
+    set_rule(api, "rest", method="FIXED", measure=None, shares=shares, priority=999)
+    before = cost_of(api)
+    done = run(api)["report"]
+    assert cost_of(api) == before == sum(map(Decimal, by_tenant(api).values()))
+    assert cost_of(api, '{source: {eq: "allocation"}}') == 0
+    assert Decimal(done["charged"]) == Decimal(done["allocated"]) + Decimal(done["unallocated"])
+    assert run(api)["report"]["rowsWritten"] == 0

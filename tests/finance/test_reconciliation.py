@@ -198,6 +198,20 @@ def test_a_true_up_leaves_days_alone_that_no_bill_covers(embedded_api: Api) -> N
     assert cost_of(api) == Decimal("8.5")
 
 
+def test_what_a_removed_bill_had_booked_goes_with_the_next_true_up(embedded_api: Api) -> None:
+    api = embedded_api
+    api.post_events([usage("a", "1.00")])
+    number = post_bill(api, openai_costs((DAY, "gpt-4o, input", "1.5", 1_100))).json()["bills"][0]["id"]
+    true_up(api)
+    remove = f'mutation {{ removeBill(id: "{number}") {{ bill {{ cost }} errors {{ code }} }} }}'
+    assert api.data(remove)["removeBill"] == {"bill": {"cost": "1.5"}, "errors": []}
+    assert api.data(remove)["removeBill"]["errors"] == [{"code": "NO_SUCH_BILL"}]
+    assert reconcile(api) is None
+    assert true_up(api)["report"]["rowsRemoved"] == 1
+    assert cost_of(api) == 1
+    assert true_up(api)["errors"] == [{"code": "NO_BILL"}]
+
+
 def test_a_true_up_needs_a_bill(embedded_api: Api) -> None:
     assert true_up(embedded_api)["errors"] == [{"code": "NO_BILL"}]
     assert true_up(embedded_api, "2026-13")["errors"] == [{"code": "INVALID_PERIOD"}]
@@ -253,6 +267,7 @@ def test_bills_need_finance(embedded_api: Api, role: Role) -> None:
         f'{{ billLines(provider: "openai", {WINDOW}) {{ nodes {{ line }} }} }}',
         f'{{ reconciliation(provider: "openai", {WINDOW}) {{ provider }} }}',
         f'mutation {{ trueUp(provider: "openai", period: "{MONTH}") {{ errors {{ code }} }} }}',
+        'mutation { removeBill(id: "1") { errors { code } } }',
     )
     for query in queries:
         assert embedded_api.graphql(query, key=key)["errors"][0]["extensions"]["code"] == "FORBIDDEN"

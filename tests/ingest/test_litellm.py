@@ -459,3 +459,8 @@ def test_receipts_balance(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Pat
 def test_a_model_is_the_same_with_and_without_its_provider() -> None:
     assert event(model="openai/gpt-4o", custom_llm_provider="openai").request_model == "gpt-4o"
     assert event(model="meta/llama", custom_llm_provider="groq").request_model == "meta/llama"
+
+
+def test_an_item_that_is_not_utf8_is_refused_by_itself() -> None:
+    calls = read_payloads([b'{"id": "\xa7"}', b'{"\xff": 1}', json.dumps(BASE).encode()], defaults=Attribution())
+    assert [call.rule if isinstance(call, Rejection) else "" for call in calls] == ["json", "json", ""]

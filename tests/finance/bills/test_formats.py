@@ -6,14 +6,18 @@ import gzip
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from attribution.bill_lines import BillLine
-from finance.bills.formats import BillFormat, UnknownFormat, opened, recognise
+from attribution.bill_lines import BillLine, to_arrow
+from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, opened, recognise
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.words import in_whole_units, model_before, token_type
 from finance.model_names import model_key
@@ -263,3 +267,75 @@ def test_bills_and_calls_agree_on_a_model(provider: str, names: tuple[str, ...],
 def test_every_format_has_a_name_of_its_own() -> None:
     names: list[Any] = [format_.spec.name for format_ in BillFormat]
     assert len(set(names)) == len(names)
+
+
+NOISE = (
+    *(b"", b"\x00", b"\xff", b"\xed\xa0\x80", b'"', b"{", b"]", b",", b"\n", b"-", b"0,46", rb"\ud800"),
+    *(b"null", b"true", b"NaN", b"5", b"[]", b"1e999999999", b"9" * 5_000, b"[" * 3_000, b"2026-13-45", b"0001-01-01"),
+)
+
+
+@given(
+    name=st.sampled_from(sorted(path.name for path in EXAMPLES.iterdir() if path.name != "README.json")),
+    place=st.floats(0, 1),
+    cut=st.integers(0, 40),
+    noise=st.sampled_from(NOISE),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_file_is_told_and_nothing_else_happens(name: str, place: float, cut: int, noise: bytes) -> None:
+    content = (EXAMPLES / name).read_bytes()
+    at = int(place * len(content))
+    damaged = content[:at] + noise + content[at + cut :]
+    try:
+        lines, errors, _ = read(damaged)
+    except (UnreadableBill, UnknownFormat, UsageReport):
+        return
+    if lines:
+        assert to_arrow(lines).num_rows == len(lines)
+    assert all(error.rule and error.message for error in errors)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in the document with a key or an index in it."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        yield value, key
+        yield from _places(inner)
+
+
+@given(
+    name=st.sampled_from(sorted(path.name for path in [*EXAMPLES.glob("*cost*.json"), *EXAMPLES.glob("gcp*")])),
+    choice=st.randoms(use_true_random=False),
+    value=st.sampled_from([None, 5, -1, 10**30, 1.5, True, "", "x", "1e99", [], [1], {}, {"a": 1}]),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_document_with_another_value_somewhere_is_told(name: str, choice: Random, value: Any) -> None:
+    text = (EXAMPLES / name).read_text()
+    document = json.loads(text.splitlines()[-1] if name.endswith("l") else text)
+    container, key = choice.choice(list(_places(document)))
+    container[key] = value
+    content = json.dumps(document).encode()
+    for format_ in (BillFormat.OPENAI_COSTS, BillFormat.ANTHROPIC_COST, BillFormat.GCP):
+        try:
+            found = list(format_.spec.read(io.BytesIO(content), Sheet("USD")))
+        except UnreadableBill:
+            continue
+        lines = [line for line in found if isinstance(line, BillLine)]
+        assert not lines or to_arrow(lines).num_rows == len(lines)
+
+
+@pytest.mark.parametrize("cost", ["0,46", "1,234.56", "1.234,56", "$1", "1_000x", "--1"])
+def test_an_amount_in_another_notation_is_refused_rather_than_misread(cost: str) -> None:
+    table = f'provider,date,cost,currency\nAcme,2026-11-20,"{cost}",USD\n'
+    lines, errors, _ = read(table.encode())
+    assert (lines, [error.rule for error in errors]) == ([], ["number"])
+
+
+def test_a_row_of_too_many_cells_is_refused() -> None:
+    _, errors, _ = read(b"provider,date,cost,currency\nAcme,2026-11-20,0,46,USD\n")
+    assert [(error.line, error.rule) for error in errors] == [(2, "columns")]
+
+
+def test_a_table_of_ones_own_is_told_from_pinecones() -> None:
+    lines, _, _ = read(b"provider,date,sku,cost,currency,tag.team\nAcme,2026-11-20,x,1,USD,search\n")
+    assert (lines[0].provider_name, lines[0].tags) == ("acme", {"team": "search"})

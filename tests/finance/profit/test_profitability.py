@@ -163,3 +163,17 @@ def test_actual_revenue_wins_for_its_days_and_says_so(company: Api):
     tiers = by_name(ask(company, "by: TIER"), "tier")
     assert tiers[None]["revenue"]["total"] == "20"
     assert Decimal(tiers["pro"]["revenue"]["total"]) == 100 + Decimal(globex["total"])
+
+
+def test_statements_charge_exactly_what_revenue_counts(company: Api):
+    items = [{"id": "inv-2", "tenant_id": "globex", "start": "2026-10-26", "end": "2026-11-05", "amount": "50"}]
+    company.client.post("/v1/revenue", json=items, headers={"authorization": f"Bearer {company.key}"})
+    rows = by_name(ask(company, "by: TENANT"), "tenant")
+    for tenant in ("acme", "globex"):
+        query = f"""{{ statementPreview(tenant: "{tenant}", period: "2026-10") {{
+          lines {{ kind tier charge unit quantity amount }} }} }}"""
+        lines = company.data(query)["statementPreview"]["lines"]
+        charges = [line for line in lines if line["kind"] == "TIER_CHARGE"]
+        assert sum(Decimal(line["amount"]) for line in charges) == Decimal(rows[tenant]["revenue"]["total"])
+        assert {line["tier"] for line in charges} <= {"pro", "free"}
+        assert {"period_fee", "overage", "included", "discount"} <= {line["charge"] for line in charges}

@@ -45,8 +45,10 @@ class Tiers:
     def tenants(self, window: Window) -> Iterable[str]:
         return [tenant for tenant, month in self.owed if window.start <= month.window(self.zone).start < window.end]
 
-    def lines(self, tenant_id: str, window: Window) -> Sequence[TierChargeLine]:
-        return self.owed.get((tenant_id, BillingPeriod.of(window.start, self.zone)), ())
+    def lines(self, tenant_id: str, months: Sequence[Window]) -> Iterable[tuple[Window, TierChargeLine]]:
+        for month in months:
+            for line in self.owed.get((tenant_id, BillingPeriod.of(month.start, self.zone)), ()):
+                yield month, line
 
 
 class Company:

@@ -112,6 +112,7 @@ def test_everyone_who_had_anything_gets_one_and_only_once(company: Company) -> N
         "number": 1,
         "revision": 1,
         "supersedes": None,
+        "tenantExternalId": None,
         "tenant": "acme",
         "period": "2026-10",
         "currency": "USD",
