@@ -142,7 +142,7 @@ class Writer:
         """Return when as many requests wait as wrote together lately, or a moment later."""
         if len(self._waiting) >= self._company or self._depth >= self._insert_rows:
             return
-        self._together.clear()
+        self._together = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(min(self._insert_seconds * GATHER_SHARE, GATHER_SECONDS)):
                 await self._together.wait()

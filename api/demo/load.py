@@ -86,8 +86,7 @@ def prepare(services: Services, *, events: int, seed: int) -> Plan:
     console.print(f"Loading {plan.events:,} events; this takes about a minute for 300,000.")
     _agree_prices(services, plan)
     agree(services, events=plan.events, end=plan.end)
-    asyncio.run(_load(services, plan))
-    asyncio.run(bring_money(services, plan.end))
+    asyncio.run(_bring(services, plan))
     set_targets(services, plan.end)
     plan.done = True
     file.write(plan)
@@ -111,6 +110,11 @@ def _agree_prices(services: Services, plan: Plan) -> None:
             )
         except PriceExists:
             continue
+
+
+async def _bring(services: Services, plan: Plan) -> None:
+    await _load(services, plan)
+    await bring_money(services, plan.end)
 
 
 async def _load(services: Services, plan: Plan) -> None:
