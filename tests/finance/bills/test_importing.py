@@ -12,7 +12,7 @@ import pytest
 from attribution.bill_lines import compile_import_sums
 from attribution.statement import Statement
 from attribution.store import StoreUnavailable
-from finance.bills.importing import Wanted
+from finance.bills.outcome import Wanted
 from tests.app import Api
 from tests.finance.bills_of import openai_costs, post_bill
 
