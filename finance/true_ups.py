@@ -139,7 +139,7 @@ class TrueUps:
                     "workload": "interactive",
                     "provider_name": provider,
                     "provider_account": place.account or "",
-                    "request_model": cell.name or place.model or "",
+                    "request_model": "" if place.model is None else cell.name or place.model,
                     "status": "ok",
                     "effective_cost": cost,
                     "billing_currency": self._currency,

@@ -13,7 +13,7 @@ from api.commands.stores import DataDir, database_of, settings_with
 from api.commands.terminal import moment, note, say, show
 
 if TYPE_CHECKING:
-    from finance.bills.importing import Outcome
+    from finance.bills.outcome import Outcome
     from finance.bills.stored import Bill
     from finance.true_ups import TrueUp
 
@@ -42,7 +42,7 @@ def import_bill(
     """
     from api.serving import open_services
     from finance.bills.formats import format_named
-    from finance.bills.importing import Wanted
+    from finance.bills.outcome import Wanted
     from tenants.audit import COMMAND_LINE
 
     wanted = Wanted(None if format_ == "auto" else format_named(format_), payer, file.name, skip_errors)

@@ -28,7 +28,7 @@ from core.time import Granularity
 from finance.allocation import Method, Rule
 from finance.allocation_rules import RuleChanged
 from finance.allocations import Month
-from finance.bills.importing import Wanted
+from finance.bills.outcome import Wanted
 from finance.reconciliation import Attributed
 from ingest.door import EVENTS
 from tenants.scope import Scope
