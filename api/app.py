@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -91,16 +90,11 @@ def _lifespan(services: Services, doors: Doors) -> Callable[[Starlette], Abstrac
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await services.read(services.book.warm)
-        await services.pipeline.start()
-        await services.read(services.tier_mirror.follow)
-        keeping = asyncio.create_task(services.tier_mirror.keep())
-        await services.evaluator.start()
         await services.start()
         try:
             async with catching_up(services), doors.grpc:
                 yield
         finally:
-            keeping.cancel()
             await services.close()
 
     return lifespan

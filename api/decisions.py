@@ -137,12 +137,13 @@ class Decisions:
 
     def __init__(self, services: Services) -> None:
         self._decider = services.decider
+        self._tiers = services.tier_mirror
 
     async def decide(self, request: Request) -> Response:
         """`POST /v1/decisions`: 200 whatever the answer."""
         principal: Principal = request.state.principal
         now = datetime.now(UTC)
-        asked = _asked(_decoded(_REQUEST, await _body(request)), principal.scope, now)
+        asked = self._asked(_decoded(_REQUEST, await _body(request)), principal.scope, now)
         decision = self._decider.decide(asked, now)
         return _json(_answer(decision, principal.scope))
 
@@ -160,6 +161,21 @@ class Decisions:
         self._decider.release(request.path_params["id"], principal.scope.tenant)
         return Response(status_code=204)
 
+    def _asked(self, said: Any, scope: Scope, now: datetime) -> Asked:
+        columns = {name: value for name in _COLUMNS if (value := getattr(said, name)) not in {"", None}}
+        _confine(columns, scope)
+        tenant_id = str(columns.get("tenant_id", ""))
+        span = self._tiers.span(tenant_id, now)
+        usage = Usage(_amount(said.estimated_cost), said.estimated_input_tokens, said.estimated_output_tokens)
+        return Asked(
+            facts=Facts(columns, said.tags, now, span.tier if span else "", span.assignment if span else ""),
+            usage=usage,
+            tenant_id=tenant_id,
+            event_id=said.event_id,
+            request_id=str(columns.get("request_id", "")),
+            patience=timedelta(seconds=said.ttl_seconds),
+        )
+
 
 async def _body(request: Request) -> bytes:
     body = b""
@@ -175,20 +191,6 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableDecision(str(error)) from None
-
-
-def _asked(said: Any, scope: Scope, now: datetime) -> Asked:
-    columns = {name: value for name in _COLUMNS if (value := getattr(said, name)) not in {"", None}}
-    _confine(columns, scope)
-    usage = Usage(_amount(said.estimated_cost), said.estimated_input_tokens, said.estimated_output_tokens)
-    return Asked(
-        facts=Facts(columns, said.tags, now),
-        usage=usage,
-        tenant_id=str(columns.get("tenant_id", "")),
-        event_id=said.event_id,
-        request_id=str(columns.get("request_id", "")),
-        patience=timedelta(seconds=said.ttl_seconds),
-    )
 
 
 def _confine(columns: dict[str, Any], scope: Scope) -> None:

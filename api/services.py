@@ -131,6 +131,7 @@ class Services:
         )
         self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self._stored)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
+        self._keeping: asyncio.Task[None] | None = None
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
         zone = parse_timezone(settings.billing_timezone)
@@ -178,8 +179,10 @@ class Services:
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
     async def start(self) -> None:
-        """Begin what goes on by itself: storing what was spooled, telling what is due, evaluating budgets."""
+        """Begin what goes on by itself: storing what was spooled, copying tiers, telling what is due, evaluating."""
         await self.pipeline.start()
+        await self.read(self.tier_mirror.follow)
+        self._keeping = asyncio.create_task(self.tier_mirror.keep())
         await self.courier.start()
         await self.evaluator.start()
         await self.digests.start()
@@ -192,6 +195,8 @@ class Services:
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
         self.end_subscriptions()
+        if self._keeping is not None:
+            self._keeping.cancel()
         await self.pipeline.close()
         await self.digests.close()
         await self.evaluator.close()

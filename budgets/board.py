@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from attribution.query import UTC, Attribute, Tag, Value
 from budgets.definition import BudgetTerms, Mode
-from budgets.matching import COMPUTED, Facts, Matcher, matcher, reader_of
+from budgets.matching import CLOCKS, Facts, Matcher, matcher, reader_of
 from budgets.shape import shape_of
 from budgets.status import BudgetState, Snapshot
 
@@ -88,5 +88,5 @@ class Board:
 def _key(terms: BudgetTerms) -> tuple[Attribute, frozenset[Value]] | None:
     """The equality that every match satisfies and that asks for the fewest values; None where there is none."""
     equal = shape_of(terms.where).equal
-    usable = [(a, values) for a, values in equal.items() if isinstance(a, Tag) or a not in COMPUTED]
+    usable = [(a, values) for a, values in equal.items() if isinstance(a, Tag) or a not in CLOCKS]
     return min(usable, key=lambda each: len(each[1]), default=None)

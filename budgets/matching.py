@@ -17,7 +17,7 @@ _EMPTY: Final[Mapping[ValueType, Value]] = {ValueType.TEXT: "", ValueType.INTEGE
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of the operation: columns of `events` by name, its tags, and when it happens.
+    """What is known of the operation: columns of `events` by name, tags, when it happens, and its tenant's tier then.
 
     A column that is not named is as in an event that leaves it out.
     """
@@ -25,6 +25,8 @@ class Facts:
     columns: Mapping[str, Value]
     tags: Mapping[str, str]
     at: datetime
+    tier: str = ""
+    assignment: str = ""
 
 
 Matcher: TypeAlias = Callable[[Facts], bool]
@@ -47,11 +49,16 @@ def _model(facts: Facts, _: ZoneInfo) -> Value:
 
 COMPUTED: Final[Mapping[Dimension, Callable[[Facts, ZoneInfo], Value]]] = {
     Dimension.MODEL: _model,
+    Dimension.TIER: lambda facts, _: facts.tier,
+    Dimension.ASSIGNMENT: lambda facts, _: facts.assignment,
     Dimension.HOUR_OF_DAY: lambda facts, zone: facts.at.astimezone(zone).hour,
     Dimension.DAY_OF_WEEK: lambda facts, zone: facts.at.astimezone(zone).isoweekday(),
     Dimension.HOUR_OF_WEEK: lambda facts, zone: _hour_of_week(facts.at.astimezone(zone)),
 }
-"""Dimensions that are worked out from others. Callers do not say them."""
+"""Dimensions that are worked out. Callers do not say them."""
+
+CLOCKS: Final = frozenset({Dimension.HOUR_OF_DAY, Dimension.DAY_OF_WEEK, Dimension.HOUR_OF_WEEK})
+"""Those of them that differ between zones."""
 
 
 def _hour_of_week(local: datetime) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from attribution.store import Store
@@ -37,6 +40,7 @@ class TierMirror:
         self._tenants = tenants
         self._store = store
         self._clock = clock
+        self._spans: Mapping[str, Sequence[TierSpan]] = {}
         self._known = -1
         self._compared_at = float("-inf")
 
@@ -46,6 +50,13 @@ class TierMirror:
         if number == self._known and self._clock() - self._compared_at < COMPARE_SECONDS:
             return
         self._equalise(number)
+
+    def span(self, tenant_id: str, at: datetime) -> TierSpan | None:
+        """The tier of the tenant at that time, out of memory: as it was when last looked at."""
+        for span in self._spans.get(tenant_id, ()):
+            if span.start <= at and (span.end is None or at < span.end):
+                return span
+        return None
 
     def follow(self) -> None:
         """As `refresh`; when a store does not answer, the next check will do it."""
@@ -61,7 +72,8 @@ class TierMirror:
             await asyncio.to_thread(self.follow)
 
     def _equalise(self, number: int) -> None:
-        history = TierHistory(tuple(_span(each) for each in self._tenants.assignments()))
+        history = TierHistory(tuple(sorted(_span(each) for each in self._tenants.assignments())))
+        self._spans = {tenant: tuple(spans) for tenant, spans in groupby(history.spans, attrgetter("tenant_id"))}
         version, digest = self._store.newest_tier_history()
         if digest != history.digest and (history.spans or version):
             if version >= number:  # the database was restored from before that version

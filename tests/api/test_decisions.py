@@ -11,6 +11,7 @@ import pytest
 
 from attribution.dimensions import Dimension
 from budgets.matching import COMPUTED, wire_name
+from tenants.directory import Placement
 from tenants.principal import Role
 from tests.app import Api
 from tests.budgets.boards import is_, terms
@@ -98,6 +99,16 @@ def test_every_dimension_can_be_said(embedded_api: Api) -> None:
     values = {"String": "x", "Int64": 2, "Bool": True}
     said = {wire_name(d): values[d.spec.type.value] for d in Dimension if d not in COMPUTED}
     assert ask(embedded_api, **said).status_code == 200
+
+
+def test_a_tenants_tier_is_known_without_being_said(embedded_api: Api) -> None:
+    api, services = embedded_api, embedded_api.services
+    services.tiers.create("free", "Free", by="test")
+    services.tenants.place(Placement("acme", "free", datetime(2026, 1, 1, tzinfo=UTC)), by="test")
+    services.tier_mirror.refresh()
+    watch(api, terms(0, name="free tier", where=is_(Dimension.TIER, "free")))
+    assert ask(api).json()["budget"]["name"] == "free tier"
+    assert ask(api, tenant_id="globex").json()["reason"] == "no_budget"
 
 
 def test_only_senders_may_ask(embedded_api: Api) -> None:

@@ -84,6 +84,9 @@ _COLUMNS = {
     "PROMPT": "prompt_name",
     "PRICE": "price_id",
     "ALLOCATION": "allocated_method_id",
+    "ALLOCATION_DETAILS": "allocated_method_details",
+    "ALLOCATED_RESOURCE": "allocated_resource_id",
+    "CHARGE": "charge_description",
 }
 """Where the column is not called like the dimension."""
 
