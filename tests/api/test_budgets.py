@@ -213,6 +213,25 @@ def test_editors_of_a_team_touch_their_own_alone(embedded_api: Api) -> None:
     assert len(api.data("{ budgets { nodes { name } } }", key=viewer)["budgets"]["nodes"]) == 4
 
 
+def test_a_breach_is_seen_by_whom_its_filter_then_was_for(embedded_api: Api) -> None:
+    api = embedded_api
+    made = create(api, where={"team": {"eq": "growth"}})
+    send(api, spend("e1", "99", team="growth"))
+    (breach,) = eventually(lambda: breaches(api))
+    changed = budget(where={"team": {"eq": "search"}})
+    assert not api.data(UPDATE, id=made["id"], version=1, input=changed)["updateBudget"]["errors"]
+    search, growth = (api.make_key(Role.EDITOR, team=team) for team in ("search", "growth"))
+    for key in (search, growth):
+        assert api.data(BREACHES, key=key)["breaches"]["nodes"] == []
+        take = api.data(
+            "mutation($id: ID!) { acknowledgeBreach(id: $id) { errors { code } } }", key=key, id=breach["id"]
+        )
+        assert take["acknowledgeBreach"]["errors"] == [{"code": "NOT_FOUND"}]
+    send(api, spend("e2", "99"))
+    eventually(lambda: api.data(BREACHES, key=search)["breaches"]["nodes"])
+    assert [b["observed"] for b in api.data(BREACHES, key=search)["breaches"]["nodes"]] == ["99"]
+
+
 def test_a_dry_run_says_what_would_have_been_and_stores_nothing(embedded_api: Api) -> None:
     api = embedded_api
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
