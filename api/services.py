@@ -111,7 +111,7 @@ class Services:
             Round(self.store.slices, self.database, self.targets, lease, tell=_tell, currency=settings.currency),
             lease,
             self.live,
-            Relay(self.database),
+            None if self.store.is_embedded else Relay(self.database),  # an embedded store has one process
             interval_seconds=settings.budget_interval_seconds,
         )
         self.reconciler = Reconciler(self.store, self.database, self.book, lateness_days=settings.bill_lateness_days)

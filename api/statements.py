@@ -26,12 +26,16 @@ from finance.statements.books import NoSuchStatement, Statement
 from finance.statements.closing import Asked, Outcome
 from finance.statements.period import BillingPeriod
 from finance.statements.reading import StatementPage, StatementQuery, find, get, tenant_meant
+from ingest.body import read_bounded
 from tenants.principal import Permission, Principal
 
-MAX_PAGE: Final = 1_000
+PAGE: Final = 50
+MAX_PAGE: Final = 200
+"""A statement may have hundreds of lines."""
 SECONDS_PER_CALL: Final = 15.0
 """How long one call of `close` goes on; the next one continues."""
 
+_MAX_BODY: Final = 10_000
 _TYPES: Final = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 _HEADER: Final = ("number", "revision", "status", "checksum", "tenant", "tenant_external_id", "currency", "closed_at")
 _LINE: Final = (
@@ -85,7 +89,7 @@ class Statements:
         kind = chosen_format(request, given, _TYPES)
         period, tenant, cursor = (given.get(name) for name in ("period", "tenant", "cursor"))
         question = fingerprint("statements", period, tenant)
-        first = check_page_size(whole_number(given, "first", 100), MAX_PAGE)
+        first = check_page_size(whole_number(given, "first", PAGE), MAX_PAGE)
         after = decode_cursor(cursor, question, int)[0] if cursor else 0
         query = StatementQuery.of(_caller(request).scope, period, tenant, after=after, first=first)
         page = await self._services.read(find, self._services.database, query)
@@ -201,7 +205,7 @@ def _has(headers: Mapping[str, str], tag: str) -> bool:
 
 async def _close_request(request: Request) -> CloseRequest:
     try:
-        return msgspec.json.decode(await request.body(), type=CloseRequest)
+        return msgspec.json.decode(await read_bounded(request.stream(), _MAX_BODY), type=CloseRequest)
     except msgspec.DecodeError as error:
         raise UnreadableBody(error) from None
 

@@ -22,6 +22,7 @@ from tenants.scope import Scope
 
 Grouping: TypeAlias = tuple[Attribute, ...]
 Bucket: TypeAlias = date | datetime | None
+Splitting: TypeAlias = Granularity | timedelta | tuple[datetime, ...] | None
 Wanted: TypeAlias = Mapping[Attribute, frozenset[Any]]
 """The values of an attribute that somebody asks about."""
 
@@ -30,7 +31,8 @@ Wanted: TypeAlias = Mapping[Attribute, frozenset[Any]]
 class SliceQuery:
     """Measures of the events in `window` that `scope` may see and `where` selects, by each of the groupings.
 
-    `bucket` also splits by local day in `timezone`, or by that many minutes counted from the window's start. Of a
+    `bucket` also splits by local day in `timezone`, by that many minutes counted from the window's start, or at these
+    instants, of which the first is the window's start. Of a
     grouping in `wanted`, only groups with those values are returned: the rest is nobody's business.
     """
 
@@ -40,7 +42,7 @@ class SliceQuery:
     measures: tuple[Measure, ...]
     timezone: ZoneInfo
     where: Filter = EVERYTHING
-    bucket: Granularity | timedelta | None = None
+    bucket: Splitting = None
     wanted: Mapping[Grouping, Wanted] | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +84,9 @@ def _bucket(query: SliceQuery, binder: Binder) -> str:
         return ""
     if isinstance(query.bucket, Granularity):
         return bucket_sql(query.bucket, binder)
+    if isinstance(query.bucket, tuple):
+        cuts = binder.bind([_micros(cut) for cut in query.bucket], "Array(Int64)")
+        return f"roundDown(toUnixTimestamp64Micro(e.start_time), {cuts})"
     start = binder.bind(int(query.window.start.timestamp()), "UInt32")
     seconds = binder.bind(int(query.bucket.total_seconds()), "UInt32")
     return f"toUInt32(toUnixTimestamp(e.start_time) - (toUnixTimestamp(e.start_time) - {start}) % {seconds})"
@@ -144,4 +149,13 @@ def _groups(
 def _decode_buckets(query: SliceQuery, starts: Sequence[Any]) -> list[Bucket]:
     if isinstance(query.bucket, Granularity) and query.bucket.is_calendar:
         return list(starts)
+    if isinstance(query.bucket, tuple):
+        return [_EPOCH + timedelta(microseconds=start) for start in starts]
     return [datetime.fromtimestamp(start, UTC) for start in starts]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)

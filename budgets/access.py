@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from attribution.dimensions import Dimension
 from attribution.query import All, Condition, Filter, Operator, Value
-from budgets.definition import BudgetTerms, GuardrailTerms, InvalidTarget
+from budgets.definition import BudgetTerms, GuardrailTerms
 from budgets.shape import shape_of
 from core.errors import Forbidden
 from tenants.scope import Scope
@@ -54,12 +54,6 @@ def confined(terms: T, scope: Scope) -> T:
         elif equal[side] != frozenset[Value]({value}):
             raise OutsideScope(f"it may only count {side.spec.name} {value!r}")
     return replace(terms, where=All((*missing, terms.where)) if terms.where != All(()) else _one(missing))
-
-
-def check_usable(terms: BudgetTerms | GuardrailTerms) -> None:
-    """Return when a filter that selects nothing was not meant. Raises InvalidTarget."""
-    if any(not values for values in shape_of(terms.where).equal.values()):
-        raise InvalidTarget("where", "nothing can satisfy it")
 
 
 def _one(parts: list[Condition]) -> Filter:

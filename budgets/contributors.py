@@ -47,7 +47,8 @@ def dimension_of(terms: Terms) -> Dimension:
 
 
 def top(finding: Finding, spending: Spending) -> Sequence[Contributor]:
-    """The largest, in order; fewer where there are fewer."""
-    sums = spending.of(contribution(finding))
+    """The largest, in order; fewer where there are fewer, none where the store did not answer."""
+    asked = contribution(finding)
+    sums = spending.of(asked) if spending.knows(asked) else {}
     ranked = sorted(sums.items(), key=lambda each: (-each[1].amount, each[0] or ""))
     return [Contributor(name or "", total.amount) for name, total in ranked[:HOW_MANY] if total.amount > 0]

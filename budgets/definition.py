@@ -22,6 +22,8 @@ MAX_PLAYBOOK: Final = 1_000
 MAX_THRESHOLDS: Final = 20
 MAX_OVERRIDES: Final = 10_000
 MAX_CHANNELS: Final = 20
+_WITHOUT_END: Final = frozenset({Dimension.REQUEST, Dimension.SESSION})
+"""Their values never come back: nobody can have a budget."""
 _MAX_AMOUNT: Final = Decimal(10) ** 18
 
 
@@ -132,7 +134,7 @@ class Common:
             raise InvalidTarget("channels", f"at most {MAX_CHANNELS} of them")
         for channel in self.channels:
             _check_text("channels", channel, MAX_NAME, least=1)
-        if self.each is not None and value_type(self.each) is not ValueType.TEXT:
+        if self.each is not None and (value_type(self.each) is not ValueType.TEXT or self.each in _WITHOUT_END):
             raise InvalidTarget("each", f"{attribute_name(self.each)} has no names to tell members apart by")
         validate_filter(self.where)
 

@@ -90,6 +90,11 @@ def slices(terms: Iterable[Term]) -> Iterator[Slice]:
             yield term.inherited
 
 
+def answered(terms: Iterable[Term], spending: Spending) -> list[Term]:
+    """Those of which the store said what was spent."""
+    return [term for term in terms if all(map(spending.knows, slices([term])))]
+
+
 def evaluate(terms: Sequence[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
     """How each budget stands at `now`."""
     passages = {(period, zone): Passage.of(period, now, zone) for period, zone in {_passing(term) for term in terms}}

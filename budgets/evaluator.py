@@ -28,10 +28,13 @@ _logger = logging.getLogger("apportion.budgets")
 
 
 class Evaluator:
-    """Evaluates while this process holds the lease; else it follows who does. Without targets it does nothing."""
+    """Evaluates while this process holds the lease; else it follows who does, by the relay, where there may be others.
+
+    Without targets it does nothing.
+    """
 
     def __init__(
-        self, targets: Targets, round_: Round, lease: Lease, live: Live, relay: Relay, *, interval_seconds: float
+        self, targets: Targets, round_: Round, lease: Lease, live: Live, relay: Relay | None, *, interval_seconds: float
     ) -> None:
         self._targets = targets
         self._round = round_
@@ -103,8 +106,9 @@ class Evaluator:
         if self._is_holder:
             snapshot = self._round.run(datetime.now(UTC))
             self._live.publish(snapshot)
-            self._relay.write(snapshot)
-        elif (news := self._relay.read(self._live.snapshot, self._targets.all())) is not None:
+            if self._relay:
+                self._relay.write(snapshot)
+        elif self._relay and (news := self._relay.read(self._live.snapshot, self._targets.all())):
             self._live.publish(news)
 
     def _renew(self) -> None:

@@ -7,7 +7,7 @@ RECOVERY of its threshold, or within the guardrail's own recovery bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -72,6 +72,11 @@ class Changes:
         return bool(self.opened or self.reopened or self.resolved)
 
 
+def kept(member: str | None) -> str:
+    """The member as databases keep it: PostgreSQL takes no NUL. All together are ''."""
+    return (member or "").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def guardrail_threshold(terms: GuardrailTerms) -> str:
     """The name under which a guardrail's breaches are kept."""
     return f"{terms.side.value}:{plain(terms.bound)}"
@@ -92,7 +97,7 @@ def _reached(definition: Definition, state: BudgetState, *, ended: bool = False)
     for status in state.statuses.values():
         for threshold in state.terms.thresholds:
             if status.reaches(threshold) and not (ended and _foresees(threshold)):
-                key = Key(definition.id, status.member or "", period.start, threshold.key)
+                key = Key(definition.id, kept(status.member), period.start, threshold.key)
                 observed = status.observed(threshold)
                 assert observed is not None
                 yield Finding(definition, key, period, observed, threshold.amount(status.limit), status, ended)
@@ -106,7 +111,7 @@ def _broken(definition: Definition, status: GuardrailStatus) -> Finding:
     terms, value = status.terms, status.value
     assert value is not None
     row = status.interval.end - (status.interval.end - status.interval.start) * terms.in_a_row
-    key = Key(definition.id, status.member or "", row, guardrail_threshold(terms))
+    key = Key(definition.id, kept(status.member), row, guardrail_threshold(terms))
     return Finding(definition, key, Window(row, status.interval.end), value, terms.bound, status)
 
 
@@ -116,9 +121,13 @@ def judge(
     definitions: Mapping[int, Definition],
     snapshot: Snapshot,
     now: datetime,
+    unjudged: Collection[int] = (),
 ) -> Changes:
-    """What changes among the breaches, now that these thresholds are reached and no others."""
-    changes, by_key = Changes(), {each.key: each for each in known}
+    """What changes among the breaches, now that these thresholds are reached and no others.
+
+    Of the `unjudged` targets nothing is known, and nothing changes.
+    """
+    changes, by_key = Changes(), {each.key: each for each in known if each.key.target_id not in unjudged}
     reached = {finding.key.rule: finding for finding in found if not finding.ended}
     standing = set()
     for each in by_key.values():
@@ -158,8 +167,8 @@ def _guardrail_resolution(
 ) -> Resolution | None:
     if known.key.threshold != guardrail_threshold(terms):
         return Resolution.WITHDRAWN
-    status = snapshot.guardrails.get((known.key.target_id, known.key.member or None))
-    is_over = finding is None and (status is None or status.has_recovered)
+    statuses = [each for (id_, member), each in snapshot.guardrails.items() if (id_, kept(member)) == known.key[:2]]
+    is_over = finding is None and all(status.has_recovered for status in statuses)
     return Resolution.RECOVERED if is_over else None
 
 
@@ -168,7 +177,7 @@ def _budget_resolution(
 ) -> Resolution | None:
     threshold = next((t for t in terms.thresholds if t.key == known.key.threshold), None)
     state, rolls = snapshot.budgets.get(known.key.target_id), isinstance(terms.period, RollingPeriod)
-    if threshold is None or (state and known.key.member in state.unwatched):
+    if threshold is None or (state and known.key.member in map(kept, state.unwatched)):
         return Resolution.WITHDRAWN
     if not rolls and known.period_end <= now:
         return Resolution.PERIOD_OVER
@@ -181,7 +190,7 @@ def _budget_resolution(
 
 def _is_clear(known: Known, threshold: Threshold, state: BudgetState, *, rolls: bool) -> bool:
     """Whether what is compared with the threshold is far enough below it, which it does not reach."""
-    status = state.statuses.get(known.key.member or None)
+    status = next((each for each in state.statuses.values() if kept(each.member) == known.key.member), None)
     observed = status.observed(threshold) if status else Decimal(0)
     if status is None or not (rolls or _foresees(threshold)):
         return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel import Session
 
+from attribution.measures import MeasureType
 from budgets.contributors import Contributor, dimension_of
-from budgets.definition import BudgetTerms, GuardrailTerms
+from budgets.definition import GuardrailTerms
 from budgets.judging import Finding, Known
 from budgets.models import Resolution
 from budgets.status import BudgetStatus, GuardrailStatus
@@ -27,6 +28,8 @@ class Notice:
     team: str
     dedupe_key: str
 
+
+_UNITS: Final = {MeasureType.MILLISECONDS: "ms"}
 
 Tell = Callable[[Session, Notice], None]
 """Takes a notice into the session's transaction: it is told exactly when that is committed."""
@@ -75,17 +78,15 @@ def _notice(
 
 def _about(definition: Definition, breach_id: int, member: str, currency: str) -> dict[str, Any]:
     terms = definition.terms
-    about = {
+    return {
         "breachId": breach_id,
         definition.kind.value: terms.name,
         "measure": terms.measure.spec.name,
         "member": member or None,
         "team": terms.team or None,
         "playbook": terms.playbook or None,
+        "unit": currency if terms.measure.spec.type is MeasureType.MONEY else _UNITS.get(terms.measure.spec.type),
     }
-    if isinstance(terms, BudgetTerms) and terms.measure.spec.name.endswith("cost"):
-        about["currency"] = currency
-    return about
 
 
 def _budget_facts(finding: Finding, status: BudgetStatus) -> dict[str, Any]:

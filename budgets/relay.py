@@ -20,8 +20,8 @@ from core.database import Database
 from core.time import Window
 
 _INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-_UNCHANGED: Final = timedelta(seconds=3)
-"""How long an evaluation that found nothing new is not passed on: that is how much older it seems elsewhere."""
+_OFTEN_ENOUGH: Final = timedelta(seconds=2)
+"""How much older things may seem elsewhere than they are here."""
 
 
 class _Status(msgspec.Struct, array_like=True):
@@ -66,19 +66,16 @@ class Relay:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._written = b""
         self._written_at: datetime | None = None
 
     def write(self, snapshot: Snapshot) -> None:
-        """Pass the snapshot on, unless the last one said the same a moment ago."""
-        content = encode(snapshot)
-        is_recent = self._written_at is not None and snapshot.evaluated_at - self._written_at < _UNCHANGED
-        if content == self._written and is_recent:
+        """Pass the snapshot on, unless another one was a moment ago."""
+        if self._written_at is not None and snapshot.evaluated_at - self._written_at < _OFTEN_ENOUGH:
             return
         with self._database.session() as session:
-            _replace(session, snapshot.evaluated_at, content)
+            _replace(session, snapshot.evaluated_at, encode(snapshot))
             session.commit()
-        self._written, self._written_at = content, snapshot.evaluated_at
+        self._written_at = snapshot.evaluated_at
 
     def read(self, last: Snapshot, definitions: Iterable[Definition]) -> Snapshot | None:
         """The snapshot on record when it is newer than `last`. Targets that changed since then are left out of it."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from attribution.slices import Group, Grouping, SliceQuery
 from budgets import breaches
 from budgets.breaches import Telling
 from budgets.contributors import contribution, top
-from budgets.evaluation import Habits, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.evaluation import Habits, answered, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.forecast import Habit
 from budgets.guarding import guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
 from budgets.spending import Plan
-from budgets.status import Snapshot
+from budgets.status import BudgetState, Snapshot
 from budgets.targets import Definition, Targets
 from core.database import Database
 
@@ -30,11 +31,25 @@ HABITS_AGE: Final = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class _Learned:
-    """What the last weeks have shown, for which targets and when."""
+    """What the last weeks have shown, of which versions of which targets, and until when that is new enough."""
 
-    habits: Habits = field(default_factory=dict)
-    of: object = None
     until: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    habits: dict[tuple[int, str | None], Habit] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+
+    def add(self, definitions: Iterable[Definition], habits: Habits) -> None:
+        """Replace what was known of these targets."""
+        new = {each.id: each.version for each in definitions}
+        self.habits = {key: habit for key, habit in self.habits.items() if key[0] not in new} | {**habits}
+        self.versions |= new
+
+
+class _Assessment(NamedTuple):
+    """How everything stands, how what has just ended stood, and of which targets the store said nothing."""
+
+    snapshot: Snapshot
+    ended: Collection[BudgetState]
+    unjudged: set[int]
 
 
 class Round:
@@ -59,28 +74,44 @@ class Round:
         Raises LeaseLost, StoreUnavailable or DatabaseUnavailable, and then nothing was written.
         """
         definitions = self._targets.all()
+        seen = self._assess(definitions, now)
+        by_id = {definition.id: definition for definition in definitions}
+        found = findings(by_id, seen.snapshot, seen.ended)
+        changes = judge(found, self._breaches(now), by_id, seen.snapshot, now, seen.unjudged)
+        if changes:
+            self._write(changes, by_id, now)
+        return seen.snapshot
+
+    def _assess(self, definitions: Sequence[Definition], now: datetime) -> _Assessment:
+        """How everything stands, by what the store answers."""
+        habits = self._habits(definitions, now)
         terms, ended, watched = (
             current_terms(definitions, now),
             ended_terms(definitions, now),
             watches(definitions, now),
         )
-        habits = self._habits(definitions, now)
         plan = Plan([*slices(terms), *slices(ended), *(watch.slice for watch in watched)])
-        spending = plan.answer(self._ask)
-        snapshot = Snapshot(now, evaluate(terms, spending, habits, now), guard(watched, spending, now))
-        by_id = {definition.id: definition for definition in definitions}
-        found = findings(by_id, snapshot, evaluate(ended, spending, {}, now).values())
-        known = self._breaches(now)
-        changes = judge(found, known, by_id, snapshot, now)
-        if changes:
-            self._write(changes, by_id, now)
-        return snapshot
+        spending = plan.answer_what_can_be(self._ask)
+        told, over = (answered(each, spending) for each in (terms, ended))
+        guarded = [watch for watch in watched if spending.knows(watch.slice)]
+        asked = {term.definition.id for term in terms} | {watch.definition.id for watch in watched}
+        known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
+        return _Assessment(
+            Snapshot(now, evaluate(told, spending, habits, now), guard(guarded, spending, now)),
+            evaluate(over, spending, {}, now).values(),
+            asked - known,
+        )
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
-        if self._learned.of is not definitions or now >= self._learned.until:
-            asked = history_slices(current_terms(definitions, now), now)
-            spending = Plan([daily for _, daily in asked]).answer(self._ask)
-            self._learned = _Learned(learn(asked, spending, now), definitions, now + HABITS_AGE)
+        """What the last weeks have shown: of all budgets now and then, and at once of those that are new or changed."""
+        if now >= self._learned.until:
+            self._learned = _Learned(until=now + HABITS_AGE)
+        new = [each for each in definitions if self._learned.versions.get(each.id) != each.version]
+        if new:
+            asked = history_slices(current_terms(new, now), now)
+            spending = Plan([daily for _, daily in asked]).answer_what_can_be(self._ask)
+            known = [(term, daily) for term, daily in asked if spending.knows(daily)]
+            self._learned.add(new, learn(known, spending, now))
         return self._learned.habits
 
     def _breaches(self, now: datetime) -> list[Known]:
@@ -94,7 +125,7 @@ class Round:
     def _write(self, changes: Changes, definitions: Mapping[int, Definition], now: datetime) -> None:
         """All changes in one transaction, which only the holder of the lease can commit."""
         new = [*changes.opened, *(finding for _, finding in changes.reopened)]
-        driven = Plan([contribution(finding) for finding in new]).answer(self._ask)
+        driven = Plan([contribution(finding) for finding in new]).answer_what_can_be(self._ask)
         self._known = None
         with self._database.session() as session:
             self._lease.confirm(session)

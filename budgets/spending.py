@@ -6,6 +6,7 @@ groups by the attributes of those equalities, and by `each`. Pure: a plan is mad
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,15 @@ from zoneinfo import ZoneInfo
 
 from attribution.measures import Measure
 from attribution.query import MAX_FILTER_BYTES, UTC, Attribute, Filter, Tag, conditions
-from attribution.slices import Bucket, Group, Grouping, SliceQuery
+from attribution.slices import Bucket, Group, Grouping, SliceQuery, Splitting
 from budgets.shape import Shape, order_of, shape_of
+from budgets.spans import Span, spans
+from core.errors import InvalidInput
 from core.money import EXACT
 from core.time import Granularity, Window
 from tenants.scope import Scope
+
+_logger = logging.getLogger("apportion.budgets")
 
 _ALWAYS: Final = (Measure.UNPRICED_OPERATIONS, Measure.OPERATIONS)
 _MAX_WANTED: Final = 5_000
@@ -39,6 +44,10 @@ class Slice:
     zone: ZoneInfo = UTC
     bucket: Granularity | timedelta | None = None
 
+    def holds(self, bucket: Bucket) -> bool:
+        """Whether a stretch of a span that starts then is a part of the window."""
+        return self.bucket is not None or bucket is None or self.window.start <= bucket < self.window.end
+
 
 class Sum(NamedTuple):
     """An amount, and how many operations it leaves out because nobody knows their cost."""
@@ -49,7 +58,7 @@ class Sum(NamedTuple):
 
 NOTHING: Final = Sum(Decimal(0), 0)
 
-Key = tuple[Window, ZoneInfo, Filter, Granularity | timedelta | None]
+Key = tuple[Window, ZoneInfo, Filter, Splitting]
 """What slices must share to be answered by one statement."""
 
 
@@ -66,6 +75,8 @@ class Plan:
     """The statements that answer for all of the slices, and where each slice finds its answer."""
 
     def __init__(self, slices: Iterable[Slice]) -> None:
+        slices = list(slices)
+        self._spans = spans(each.window for each in slices if each.bucket is None)
         self._shapes: dict[tuple[Filter, bool], Shape] = {}
         self._asked: defaultdict[Key, _Asked] = defaultdict(_Asked)
         for each in slices:
@@ -93,11 +104,25 @@ class Plan:
     def key(self, asked: Slice) -> Key:
         """The statement that answers the slice. The zone matters only to what reads the clock."""
         reads_clock = asked.bucket is not None or any(_is_local(c.attribute) for c in conditions(asked.where))
-        return asked.window, asked.zone if reads_clock else UTC, self.shape(asked).rest, asked.bucket
+        zone, rest = asked.zone if reads_clock else UTC, self.shape(asked).rest
+        if asked.bucket is not None:
+            return asked.window, zone, rest, asked.bucket
+        span = self._spans.get(asked.window, Span(asked.window))
+        return span.window, zone, rest, span.cuts or None
 
     def answer(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
         """What the store says to every statement of the plan, one after the other."""
         return Spending(self, {key: ask(query) for key, query in self.queries.items()})
+
+    def answer_what_can_be(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
+        """The same without the statements that the store refuses: one that is too large must not stop all others."""
+        answers = {}
+        for key, query in self.queries.items():
+            try:
+                answers[key] = ask(query)
+            except InvalidInput as error:
+                _logger.warning("budgets over %s to %s are not evaluated now: %s", key[0].start, key[0].end, error)
+        return Spending(self, answers)
 
 
 class Spending:
@@ -107,6 +132,10 @@ class Spending:
         self._plan = plan
         self._groups = groups
         self._indexes: dict[tuple[Key, Grouping, Attribute | None], dict[Any, list[tuple[str | None, Group]]]] = {}
+
+    def knows(self, asked: Slice) -> bool:
+        """Whether the store has answered."""
+        return self._plan.key(asked) in self._groups
 
     def of(self, asked: Slice) -> dict[str | None, Sum]:
         """The slice's sum under None; with `each`, the sum of each member that has events."""
@@ -143,7 +172,7 @@ class Spending:
         others = [shape.equal[a] for a in _grouping(shape, asked.each) if a != asked.each]
         for key in _matching(others, index):
             for member, group in index.get(key, ()):
-                if (member is None or member) and (allowed is None or member in allowed):
+                if (member is None or member) and (allowed is None or member in allowed) and asked.holds(group.bucket):
                     yield member, group
 
     def _index(self, asked: Slice, shape: Shape) -> dict[Any, list[tuple[str | None, Group]]]:

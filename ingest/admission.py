@@ -34,15 +34,23 @@ class Hold:
 
     async def wait_for(self, count: int) -> None:
         """Hold that many bytes once there is room for them. Raises Overloaded when that takes too long."""
-        room = self._admission.room
-        async with room:
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await room.wait_for(lambda: self._admission.has_room(count))
-            except TimeoutError:
-                raise Overloaded from None
-            self._admission.held += count
-            self.bytes += count
+        admission = self._admission
+        if not admission.has_room(count):
+            await self._wait(count)
+        admission.held += count
+        self.bytes += count
+
+    async def _wait(self, count: int) -> None:
+        """Return in the very moment in which there is room."""
+        admission = self._admission
+        admission.waiting += 1
+        try:
+            async with admission.room, asyncio.timeout(PATIENCE_SECONDS):
+                await admission.room.wait_for(lambda: admission.has_room(count))
+        except TimeoutError:
+            raise Overloaded from None
+        finally:
+            admission.waiting -= 1
 
     async def resize(self, count: int) -> None:
         """Hold as many bytes as the body turned out to have. Raises Overloaded at once when more do not fit."""
@@ -51,7 +59,7 @@ class Hold:
             raise Overloaded
         self._admission.held += more
         self.bytes = count
-        if more < 0:
+        if more < 0 and self._admission.waiting:
             async with self._admission.room:
                 self._admission.room.notify_all()
 
@@ -61,6 +69,8 @@ class Admission:
 
     def __init__(self, limit: int) -> None:
         self.held = 0
+        self.waiting = 0
+        """How many bodies wait for room."""
         self.room = asyncio.Condition()
         self._limit = limit
 

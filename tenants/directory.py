@@ -15,7 +15,7 @@ from core.errors import Conflict, InvalidInput
 from tenants.audit import Action, record
 from tenants.changes import changing, check_version
 from tenants.models import NAME_LENGTH, Tenant, TenantStatus, TierAssignment
-from tenants.terms import TierOverrides, encode_terms
+from tenants.terms import NO_OVERRIDES, TierOverrides, encode_terms
 from tenants.tiers import NoSuchTier, existing_keys, whole_second
 
 _MAX_DETAILS: Final = 50
@@ -73,7 +73,7 @@ class Placement:
     tier: str | None
     start: datetime
     end: datetime | None = None
-    overrides: TierOverrides = TierOverrides()  # noqa: RUF009 - a frozen value
+    overrides: TierOverrides = NO_OVERRIDES
 
     def __post_init__(self) -> None:
         start, end = whole_second("start", self.start), self.end and whole_second("end", self.end)

@@ -138,6 +138,8 @@ class TierTerms:
 
     def with_overrides(self, overrides: TierOverrides) -> TierTerms:
         """These terms as one tenant's contract changes them."""
+        if overrides == NO_OVERRIDES:
+            return self
         given = {field.name: getattr(overrides, field.name) for field in fields(overrides)}
         changed = {name: value for name, value in given.items() if value not in (None, ())}
         if overrides.meters:
@@ -222,3 +224,7 @@ def decode_terms(text: str) -> TierTerms:
 def decode_overrides(text: str) -> TierOverrides:
     """The overrides of that JSON."""
     return msgspec.json.decode(text, type=TierOverrides)
+
+
+NO_OVERRIDES: Final = TierOverrides()
+"""A contract like any other of its tier."""

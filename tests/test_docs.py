@@ -17,6 +17,7 @@ from api import reference
 from api.graphql.schema import make_schema
 from attribution.dimensions import Dimension
 from attribution.measures import Measure
+from budgets.file import read_file
 from core.settings import Settings
 from ingest.payloads import Cost, EventPayload
 from ingest.rules import EventRules
@@ -120,3 +121,20 @@ def test_a_page_without_a_place_for_its_table_is_refused(text):
         reference.page("settings.md", text)
     assert refusal.value.code == "MISSING_SECTION"
     assert str(refusal.value).startswith("settings.md and its tables disagree about: ")
+
+
+def fenced(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", docs(name), re.DOTALL)
+
+
+def test_the_file_of_budgets_is_one():
+    (text,) = fenced("budgets.md", "yaml")
+    assert [terms.name for terms in read_file(text)] == ["search", "power users", "slow answers"]
+
+
+def test_the_questions_about_budgets_can_be_asked():
+    schema = graphql.build_schema(make_schema().as_str())
+    questions = fenced("budgets.md", "graphql")
+    assert len(questions) == 4
+    for question in questions:
+        assert graphql.validate(schema, graphql.parse(question)) == []

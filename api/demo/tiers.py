@@ -16,7 +16,7 @@ from api.services import Services
 from core.time import Granularity
 from finance.revenue.actual import RevenueItem
 from tenants.directory import Placement, TenantChange
-from tenants.terms import Band, Meter, Seats, TierOverrides, TierTerms
+from tenants.terms import NO_OVERRIDES, Band, Meter, Seats, TierOverrides, TierTerms
 
 USUAL_EVENTS: Final = 300_000
 BY: Final = "demo"
@@ -116,7 +116,7 @@ def _place(services: Services, beginning: datetime, *, upgrade: datetime) -> Non
             continue
         name = tenant.tenant_id.replace("-", " ").title()
         services.tenants.save(TenantChange(tenant.tenant_id, f"cus_{number:04}", name), by=BY)
-        overrides = CONTRACT if tenant.tenant_id == WITH_A_CONTRACT else TierOverrides()
+        overrides = CONTRACT if tenant.tenant_id == WITH_A_CONTRACT else NO_OVERRIDES
         placement = Placement(tenant.tenant_id, tiers[tenant.plan], beginning, overrides=overrides)
         services.tenants.place(placement, by=BY)
     services.tenants.place(Placement(UPGRADED, "enterprise", upgrade), by=BY)

@@ -29,6 +29,8 @@ from tenants.principal import Permission
 
 MAX_PAGE = 1_000
 HISTORY_PERIODS = 12
+_STANDING = frozenset({"status", "members", "memberCount"})
+"""What needs members to be ranked, of which there may be many."""
 
 
 @strawberry.type(description="Budgets, oldest first.")
@@ -99,7 +101,12 @@ def _nodes(
     family = list(_terms(seen))
     courses = _courses(context, shown, selected) if {"history", "series"} & {*selected} else {}
     return [
-        budget(each, state_of(context, each), warnings(terms, family, context.now), courses.get(each.id, ([], [])))
+        budget(
+            each,
+            state_of(context, each) if _STANDING & {*selected} else None,
+            warnings(terms, family, context.now),
+            courses.get(each.id, ([], [])),
+        )
         for each, terms in zip(shown, _terms(shown), strict=True)
     ]
 
@@ -192,4 +199,4 @@ async def _changed(context: Context, change: Callable[[Context], Definition | No
     if changed is None:
         return BudgetPayload(budget=None, errors=[])
     seen = await context.services.read(visible, context, Kind.BUDGET, context.scope())
-    return BudgetPayload(budget=_nodes(context, [changed], seen, ())[0], errors=[])
+    return BudgetPayload(budget=_nodes(context, [changed], seen, _STANDING)[0], errors=[])

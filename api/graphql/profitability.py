@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final
@@ -161,6 +161,13 @@ def _is_shown(row: Row, where: ProfitFilter | None) -> bool:
     return is_below and where.has_revenue in {None, is_known}
 
 
+def _narrowed(asked: Question, where: ProfitFilter | None) -> Question:
+    if where is None:
+        return asked
+    tenants, tiers = (None if names is None else tuple(names) for names in (where.tenants, where.tiers))
+    return replace(asked, tenants=tenants, tiers=tiers)
+
+
 def _check_percent(name: str, value: Decimal) -> None:
     if not 0 <= value <= 100:
         raise BadPercent(name)
@@ -218,18 +225,8 @@ async def profitability_of(
     if scope is None:
         return None
     _check_percent("powerPercent", power_percent)
-    tenants, tiers = (where.tenants, where.tiers) if where else (None, None)
-    asked = Question(
-        scope,
-        time_range.window(context.now, zone),
-        zone,
-        by,
-        granularity,
-        None if tenants is None else tuple(tenants),
-        None if tiers is None else tuple(tiers),
-        allocate_by,
-        power_percent,
-    )
+    window = time_range.window(context.now, zone)
+    asked = _narrowed(Question(scope, window, zone, by, granularity, None, None, allocate_by, power_percent), where)
     orders = tuple((order.by, order.direction) for order in order_by or ()) or USUAL_ORDER
     question = fingerprint(time_range, by, zone.key, granularity, where, orders, allocate_by, power_percent)
     size = check_page_size(first, MAX_PAGE)

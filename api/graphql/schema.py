@@ -32,6 +32,7 @@ from api.graphql import (
     status,
     subscriptions,
     tenants,
+    tier_charges,
     tiers,
 )
 from api.graphql.engine import GuardedSchema, build_schema
@@ -78,6 +79,7 @@ class Query:
     tiers = _field(tiers.tiers)
     actual_revenue = _field(revenue.actual_revenue)
     profitability = _field(profitability.profitability_of)
+    tier_charges = _field(tier_charges.tier_charges)
     tier_simulation = _field(simulation.tier_simulation)
     tier_suggestion = _field(simulation.tier_suggestion)
     allocation_rules = _field(allocations.allocation_rules)

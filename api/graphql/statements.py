@@ -15,7 +15,7 @@ from api.graphql.naming import described_enum
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
 from api.graphql.user_errors import UserError, user_error
-from api.statements import MAX_PAGE, close_in_time
+from api.statements import MAX_PAGE, PAGE, close_in_time
 from core.errors import Conflict, InvalidInput, NotFound
 from finance.statements.books import NoSuchStatement, Status
 from finance.statements.books import Statement as Stored
@@ -165,7 +165,7 @@ async def statements(
     info: Information,
     period: Annotated[str | None, strawberry.argument(description="Only this month's, such as 2026-10.")] = None,
     tenant: Annotated[str | None, strawberry.argument(description="Only this tenant's.")] = None,
-    first: Annotated[int, strawberry.argument(description="Statements per page.")] = 100,
+    first: Annotated[int, strawberry.argument(description="Statements per page.")] = PAGE,
     after: Annotated[str | None, strawberry.argument(description="endCursor of the previous page.")] = None,
 ) -> StatementConnection | None:
     """The closed statements, reopened ones too, in the order of their numbers."""

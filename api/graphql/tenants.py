@@ -31,7 +31,7 @@ from tenants.models import Tenant as TenantRow
 from tenants.models import TenantStatus, TierAssignment
 from tenants.principal import Permission
 from tenants.scope import Scope
-from tenants.terms import TierOverrides, decode_overrides
+from tenants.terms import NO_OVERRIDES, decode_overrides
 
 P = ParamSpec("P")
 MAX_PAGE: Final = 1_000
@@ -139,7 +139,7 @@ class AssignTierInput:
 
     def placement(self) -> Placement:
         """The placement meant. Raises InvalidTenant, InvalidTier or InvalidTerms."""
-        overrides = self.overrides.terms() if self.overrides else TierOverrides()
+        overrides = self.overrides.terms() if self.overrides else NO_OVERRIDES
         return Placement(self.tenant, self.tier, self.start, self.end, overrides)
 
 

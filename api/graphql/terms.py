@@ -9,8 +9,8 @@ import strawberry
 from api.graphql.naming import described_enum
 from api.graphql.scalars import BigInt
 from attribution.measures import Measure
+from tenants.terms import NO_OVERRIDES, BandMode, BillingPeriod, SeatSource, TierOverrides, TierTerms
 from tenants.terms import Band as BandTerms
-from tenants.terms import BandMode, BillingPeriod, SeatSource, TierOverrides, TierTerms
 from tenants.terms import Meter as MeterTerms
 from tenants.terms import Seats as SeatTerms
 
@@ -230,7 +230,7 @@ def terms_view(terms: TierTerms) -> TierTermsView:
 
 def overrides_view(overrides: TierOverrides) -> OverridesView | None:
     """The overrides as clients see them; null for none."""
-    if overrides == TierOverrides():
+    if overrides == NO_OVERRIDES:
         return None
     return OverridesView(
         period_fee=overrides.period_fee,

@@ -2,6 +2,7 @@
 
 Everything a period states is taken in the part's share of its days: the fee, the included usage, the ends of bands,
 included seats, the price of a seat and the minimum fee. Usage, its cost and active users are those of the part itself.
+A part in which no day begins includes whatever is used in it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _gross(terms: TierTerms, usage: Usage, share: Share) -> Iterator[Line]:
 
 
 def _metered(meter: Meter, used: Decimal, scale: Fraction) -> Iterator[Line]:
-    included = Fraction(meter.included) * scale
+    included = Fraction(meter.included) * scale if scale else Fraction(used)
     beyond = max(Fraction(0), Fraction(used) - included)
     yield Line(LineKind.INCLUDED, Decimal(0), meter.measure, rounded(min(Fraction(used), included)))
     if meter.bands and beyond:

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attribution.dimensions import Dimension
 from attribution.measures import Measure
-from attribution.query import All, Condition, CostQuery, Operator, Page
+from attribution.query import All, Condition, CostQuery, Filter, Operator, Page
 from attribution.report import CostReport
 from core.errors import InvalidInput
 from core.time import Cuts, Window
@@ -19,8 +19,10 @@ from finance.revenue.lines import NO_USAGE, Usage
 from tenants.scope import Scope
 from tenants.terms import SeatSource, TierTerms
 
-MAX_ROWS = 500_000
+MAX_ROWS: Final = 500_000
 """Most groups of one statement that are worked on in memory."""
+FEW_TENANTS: Final = 100
+"""Up to so many are named in a statement; it reads less then."""
 
 Report: TypeAlias = Callable[[CostQuery], CostReport]
 """Asks the events store."""
@@ -69,9 +71,9 @@ class Metering:
             alike[tuple(sorted({s.segment.window for s in own}, key=_start))].append(tier)
         usage: dict[tuple[str, Window], Usage] = {}
         for windows, tiers in alike.items():
-            terms = [stretch.terms for tier in tiers for stretch in by_tier[tier]]
-            if measures := _measures(terms):
-                usage |= _read(report, scope, windows, tiers, measures)
+            own = [stretch for tier in tiers for stretch in by_tier[tier]]
+            if measures := _measures(stretch.terms for stretch in own):
+                usage |= _read(report, scope, windows, _held_by(own), measures)
         return cls(usage)
 
 
@@ -91,8 +93,18 @@ def _measures(terms: Iterable[TierTerms]) -> tuple[Measure, ...]:
     return tuple(measure for measure in Measure if measure in wanted)
 
 
+def _held_by(stretches: Sequence[Stretch]) -> Filter:
+    """The operations of these tiers; where few tenants are asked about, those tenants' only."""
+    tiers = tuple(dict.fromkeys(stretch.contract.tier for stretch in stretches))
+    tenants = tuple(dict.fromkeys(stretch.contract.tenant_id for stretch in stretches))
+    of_tiers = Condition(Dimension.TIER, Operator.ANY_OF, tiers)
+    if len(tenants) > FEW_TENANTS:
+        return of_tiers
+    return All((Condition(Dimension.TENANT, Operator.ANY_OF, tenants), of_tiers))
+
+
 def _read(
-    report: Report, scope: Scope, windows: Sequence[Window], tiers: Sequence[str], measures: tuple[Measure, ...]
+    report: Report, scope: Scope, windows: Sequence[Window], where: Filter, measures: tuple[Measure, ...]
 ) -> dict[tuple[str, Window], Usage]:
     cuts = sorted({edge for window in windows for edge in (window.start, window.end)})
     query = CostQuery(
@@ -101,7 +113,7 @@ def _read(
         measures,
         group_by=(Dimension.ASSIGNMENT,),
         granularity=Cuts(tuple(cuts)),
-        where=All((Condition(Dimension.TIER, Operator.ANY_OF, tuple(tiers)), USAGE_ONLY)),
+        where=All((where, USAGE_ONLY)),
         page=Page(MAX_ROWS),
     )
     found = whole_page(report(query))

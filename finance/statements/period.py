@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from core.errors import InvalidInput
 from core.time import Granularity, Window, midnight
 
-_TEXT: Final = re.compile(r"([12]\d{3})-(0[1-9]|1[0-2])")
+_TEXT: Final = re.compile(r"(2[01]\d\d)-(0[1-9]|1[0-2])")
 
 
 class InvalidPeriod(InvalidInput):

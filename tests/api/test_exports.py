@@ -161,6 +161,7 @@ def test_it_needs_finance(spent: Api) -> None:
     ("given", "code"),
     [
         ({"from": "yesterday"}, "INVALID_PARAMETER"),
+        ({"from": "0001-01-01", "timezone": "Asia/Tokyo"}, "INVALID_PARAMETER"),
         ({"to": "2026-10-01T00:00:00"}, "INVALID_PARAMETER"),
         ({"from": "2026-10-02", "to": "2026-10-02"}, "EMPTY_WINDOW"),
         ({"timezone": "Mars"}, "UNKNOWN_TIMEZONE"),

@@ -101,6 +101,7 @@ CALLS = {
         f"profitability({RANGE}, granularity: DAY)",
         f'profitability({RANGE}, where: {{tenants: ["SECRET-place"]}})',
     ],
+    "tierCharges": [f'tierCharges({RANGE}, tenant: "mine")'],
     "tierSimulation": [f'tierSimulation({RANGE}, tier: "mine-tier", definition: {{periodFee: "9"}})'],
     "tierSuggestion": [
         f'tierSuggestion({RANGE}, tier: "mine-tier", marginPercent: "20", measure: OPERATIONS)',
@@ -152,7 +153,7 @@ def events_of(scope: str, marker: str, *, inside: bool) -> Iterator[dict[str, An
         )
 
 
-FINANCE = ("tiers", "actualRevenue", "profitability", "tierSimulation", "tierSuggestion")
+FINANCE = ("tiers", "tierCharges", "actualRevenue", "profitability", "tierSimulation", "tierSuggestion")
 """Root fields about revenue, which is a whole tenant's."""
 
 

@@ -89,6 +89,7 @@ def test_filters_narrow_and_misspelt_ones_are_refused(billed: Api) -> None:
         "?period=october": "INVALID_PERIOD",
         "?first=many": "INVALID_PARAMETER",
         "?first=0": "BAD_PAGE_SIZE",
+        "?first=201": "BAD_PAGE_SIZE",
         "?format=xml": "INVALID_PARAMETER",
         f"?cursor={cursor}": "BAD_CURSOR",
     }.items():
@@ -166,6 +167,7 @@ def test_what_cannot_be_done_is_said_as_data_and_over_rest_with_a_status(billed:
         assert (answer["statement"], answer["errors"][0]["code"]) == (None, expected)
     for number in ("9", "0x1", "１", "99999999999999999999"):
         assert code(rest(billed, f"/{number}")) == (404, "NO_SUCH_STATEMENT")
+    assert code(rest(billed, "/close", method="POST", content=b" " * 10_001)) == (413, "PAYLOAD_TOO_LARGE")
     for body in (b"", b"[]", b'{"period": "2026-01", "tennant": "a"}'):
         assert code(rest(billed, "/close", method="POST", content=body)) == (400, "UNREADABLE_BODY")
 

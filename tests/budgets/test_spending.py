@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,10 +15,11 @@ from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure
 from attribution.query import All, Attribute, Condition, CostQuery, Filter, Not, Operator, Page, Tag, value_type
 from attribution.store import Store
+from budgets.periods import CalendarPeriod
 from budgets.spending import Plan, Slice, Sum
 from core.time import Granularity, Window
 from tenants.scope import Scope
-from tests.attribution.factories import ALL_TIME
+from tests.attribution.factories import ALL_TIME, ZONES
 from tests.attribution.strategies import attributes, conditions, filters, windows, zones
 
 drawn = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -105,3 +107,17 @@ def test_only_groups_that_somebody_wants_come_back(populated: Store) -> None:
 def test_a_filter_that_nothing_can_satisfy_spends_nothing(populated: Store) -> None:
     nothing = costs(All((equals(Dimension.TEAM, "search"), equals(Dimension.TEAM, "growth"))))
     assert amounts(Plan([nothing]).answer(populated.slices).of(nothing)) == {None: Decimal(0)}
+
+
+def test_one_month_in_all_zones_is_one_statement(populated: Store) -> None:
+    at = datetime(2026, 3, 8, 18, tzinfo=UTC)
+    kinds = [every for every in Granularity if every.is_calendar]
+    periods = [CalendarPeriod(every, ZoneInfo(zone)).at(at) for every in kinds for zone in ZONES]
+    wanted = [costs(All(()), each, window) for window in periods for each in (None, Dimension.TENANT)]
+    wanted.append(costs(All(()), window=Window(at, at + timedelta(microseconds=1))))
+    plan = Plan(wanted)
+    spending = plan.answer(populated.slices)
+    assert len({asked.window for asked in wanted}) > 40
+    assert len(plan.queries) <= len(kinds) + 2
+    for asked in wanted:
+        assert amounts(spending.of(asked)) == asked_directly(populated, asked), asked

@@ -72,14 +72,16 @@ class Two:
 
 
 @contextmanager
-def two(tmp_path: Path, clickhouse_url: str, database_url: str) -> Iterator[Two]:
+def two(tmp_path: Path, clickhouse_url: str, database_url: str, hook: str) -> Iterator[Two]:
+    """The first one evaluates a budget for each tenant before there is a second one."""
     settings = {"database_url": database_url, "budget_interval_seconds": 2}
-    with (
-        Product(tmp_path / "first", clickhouse_url, **settings) as first,
-        Product(tmp_path / "second", clickhouse_url, **settings) as second,
-    ):
-        second.key = first.key
-        yield Two(first, second, database_url)
+    with Product(tmp_path / "first", clickhouse_url, **settings) as first:
+        first.graphql(CHANNEL % hook)
+        first.graphql(BUDGET)
+        eventually(lambda: first.graphql("{ budgets { evaluatedAt } }")["budgets"]["evaluatedAt"])
+        with Product(tmp_path / "second", clickhouse_url, **settings) as second:
+            second.key = first.key
+            yield Two(first, second, database_url)
 
 
 def test_no_breach_is_missing_and_none_is_there_twice(
@@ -90,11 +92,8 @@ def test_no_breach_is_missing_and_none_is_there_twice(
         fresh_clickhouse_url(clickhouse_server) as clickhouse_url,
         postgres_server.database() as database_url,
         http_receiver() as receiver,
-        two(tmp_path, clickhouse_url, database_url) as pair,
+        two(tmp_path, clickhouse_url, database_url, receiver.url) as pair,
     ):
-        pair.evaluating.graphql(CHANNEL % receiver.url)
-        pair.evaluating.graphql(BUDGET)
-        eventually(lambda: pair.evaluating.graphql("{ budgets { evaluatedAt } }")["budgets"]["evaluatedAt"])
         took = []
         for _ in range(ROUNDS):
             pair.spend(random.choice([pair.evaluating, pair.waiting]), 5)
@@ -109,6 +108,7 @@ def test_no_breach_is_missing_and_none_is_there_twice(
         assert len(counts) == expected
         assert {each["openings"] for each in found(pair.waiting)} == {1}
         assert len(told(receiver)) == expected
+        eventually(lambda: members(pair.waiting) == members(pair.evaluating) == len(pair.tenants))
         twice = sum(times - 1 for times in told(receiver).values())
         report(
             f"{ROUNDS} kills of the evaluating process: {expected} breaches, each once; taken over after "
@@ -119,6 +119,11 @@ def test_no_breach_is_missing_and_none_is_there_twice(
 def found(product: Product) -> list[dict[str, object]]:
     nodes: list[dict[str, object]] = product.graphql(BREACHES)["breaches"]["nodes"]
     return nodes
+
+
+def members(product: Product) -> int:
+    """How many members the process knows to stand somehow."""
+    return int(product.graphql("{ budgets { nodes { memberCount } } }")["budgets"]["nodes"][0]["memberCount"])
 
 
 def told(receiver: HttpReceiver) -> Counter[str]:

@@ -462,5 +462,7 @@ def test_a_model_is_the_same_with_and_without_its_provider() -> None:
 
 
 def test_an_item_that_is_not_utf8_is_refused_by_itself() -> None:
-    calls = read_payloads([b'{"id": "\xa7"}', b'{"\xff": 1}', json.dumps(BASE).encode()], defaults=Attribution())
+    calls = read_payloads(
+        [b'{"id": "\xa7"}', b'{"metadata": {"\xff": 1}}', json.dumps(BASE).encode()], defaults=Attribution()
+    )
     assert [call.rule if isinstance(call, Rejection) else "" for call in calls] == ["json", "json", ""]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from attribution.query import CostQuery
 from tests.app import Api
 from tests.finance.profit.conftest import OCTOBER
 
@@ -177,3 +180,45 @@ def test_statements_charge_exactly_what_revenue_counts(company: Api):
         assert sum(Decimal(line["amount"]) for line in charges) == Decimal(rows[tenant]["revenue"]["total"])
         assert {line["tier"] for line in charges} <= {"pro", "free"}
         assert {"period_fee", "overage", "included", "discount"} <= {line["charge"] for line in charges}
+
+
+def test_charges_are_explained_line_by_line(company: Api):
+    query = f"""{{ tierCharges(timeRange: {OCTOBER}, tenant: "globex") {{ total invoiceTotal stretches {{
+      tier start days periodDays terms {{ periodFee }} uncoveredPart
+      lines {{ kind measure quantity amount invoiceAmount }} }} }} }}"""
+    found = company.data(query)["tierCharges"]
+    free, pro = found["stretches"]
+    assert (free["tier"], free["days"], free["lines"]) == ("free", 20, [])
+    assert (pro["tier"], pro["start"], pro["days"], pro["periodDays"]) == ("pro", "2026-10-21T00:00:00Z", 11, 31)
+    assert {line["kind"]: (line["quantity"], line["amount"]) for line in pro["lines"]} == {
+        "PERIOD_FEE": (None, "11"),
+        "INCLUDED": ("550", "0"),
+        "OVERAGE": ("450", "4.5"),
+        "DISCOUNT": (None, "-1.55"),
+    }
+    assert (found["total"], found["invoiceTotal"]) == ("13.95", "13.95")
+
+
+def test_lines_to_the_cent_add_up_to_the_total(company: Api):
+    window = '{between: {start: "2026-10-01T00:00:00Z", end: "2026-10-20T00:00:00Z"}}'
+    query = f"""{{ tierCharges(timeRange: {window}, tenant: "acme") {{
+      total invoiceTotal stretches {{ lines {{ amount invoiceAmount }} }} }} }}"""
+    found = company.data(query)["tierCharges"]
+    cents = [Decimal(line["invoiceAmount"]) for line in found["stretches"][0]["lines"]]
+    assert sum(cents) == Decimal(found["invoiceTotal"]) == Decimal(found["total"]).quantize(Decimal("0.01"))
+
+
+@pytest.mark.parametrize(("by", "most"), [("TENANT", 4), ("TIER", 4), ("FEATURE", 4), ("USER_SEGMENT", 3)])
+def test_the_number_of_statements_does_not_grow_with_tenants(
+    company: Api, monkeypatch: pytest.MonkeyPatch, by: str, most: int
+):
+    for number in range(5):
+        company.data(
+            f"""mutation {{ assignTier(input: {{tenant: "t{number}", tier: "pro", start: "2026-10-0{number + 1}T00:00:00Z"}})
+            {{ errors {{ message }} }} }}"""
+        )
+    asked: list[CostQuery] = []
+    answer = company.services.store.report
+    monkeypatch.setattr(company.services.store, "report", lambda query: asked.append(query) or answer(query))
+    ask(company, f"by: {by}, granularity: WEEK")
+    assert len(asked) <= most

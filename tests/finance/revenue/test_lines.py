@@ -161,6 +161,14 @@ def test_ten_of_thirty_one_days_by_hand():
     assert kinds[LineKind.SEATS].amount == 30
 
 
+def test_a_part_in_which_no_day_begins_owes_nothing_but_markup():
+    lines = charges_of(TERMS, USED, Share(10, 10, 31))
+    assert {line.kind: line.amount for line in lines if line.amount} == {
+        LineKind.MARKUP: Decimal("100.000000000005"),
+        LineKind.DISCOUNT: Decimal(-10),
+    }
+
+
 def test_the_minimum_is_made_up_after_the_discount():
     terms = TierTerms(period_fee=Decimal(50), discount_percent=Decimal(20), minimum_fee=Decimal(45))
     assert [(line.kind, line.amount) for line in charges_of(terms, Usage())] == [

@@ -19,7 +19,9 @@ def test_a_month_is_read_written_and_ordered() -> None:
     assert BillingPeriod.of(datetime(2026, 9, 30, 22, tzinfo=UTC), BERLIN) == october
 
 
-@pytest.mark.parametrize("text", ["", "2026", "2026-13", "2026-1", "2026-10-01", "0000-01", "２026-10", "2026-10\n"])
+@pytest.mark.parametrize(
+    "text", ["", "2026", "2026-13", "2026-1", "2026-10-01", "0000-01", "1999-12", "2200-01", "２026-10", "2026-10\n"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidPeriod):
         BillingPeriod.parse(text)

@@ -1,0 +1,225 @@
+"""Whole evaluations on a real store and both kinds of database: each at an instant that the test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlmodel import Session, col, select
+
+from attribution.dimensions import Dimension
+from attribution.event import EventRow
+from attribution.failures import QueryTooSlow
+from attribution.query import Condition, Operator
+from attribution.slices import SliceQuery
+from attribution.store import Store
+from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
+from budgets.lease import Lease, LeaseLost
+from budgets.models import Breach
+from budgets.notices import Notice
+from budgets.periods import CalendarPeriod, RollingPeriod
+from budgets.relay import decode, encode
+from budgets.round import Round
+from budgets.status import BudgetStatus, Snapshot
+from budgets.targets import ChangedMeanwhile, NameTaken, Targets
+from core.database import Database
+from core.money import to_pico
+from core.time import Granularity
+from tests.attribution.conftest import open_store
+from tests.attribution.factories import event
+from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
+
+ZONE = ZoneInfo("UTC")
+FEBRUARY = datetime(2026, 2, 10, tzinfo=UTC)
+MARCH = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SEARCH = Condition(Dimension.TEAM, Operator.ANY_OF, ("search",))
+MONTHLY = BudgetTerms(
+    name="search",
+    where=SEARCH,
+    period=CalendarPeriod(Granularity.MONTH, ZONE),
+    amounts=(AmountFrom(Decimal(10)),),
+    thresholds=(Threshold(Decimal(100)),),
+    channels=("ops",),
+)
+
+
+class World:
+    """One deployment without a server."""
+
+    def __init__(self, store: Store, database: Database) -> None:
+        self.store = store
+        self.database = database
+        self.targets = Targets(database)
+        self.told: list[Notice] = []
+        self.lease = Lease(database, "budgets", ttl_seconds=60)
+        self.round = self.another(self.lease)
+
+    def another(self, lease: Lease, ask: Callable[[SliceQuery], Any] | None = None) -> Round:
+        return Round(ask or self.store.slices, self.database, self.targets, lease, tell=self._tell, currency="USD")
+
+    def run(self, now: datetime) -> Snapshot:
+        assert self.lease.hold()
+        return self.round.run(now)
+
+    def status(self, now: datetime, member: str | None = None) -> BudgetStatus:
+        (state,) = self.run(now).budgets.values()
+        return state.statuses[member]
+
+    def breaches(self) -> list[Breach]:
+        with self.database.session() as session:
+            return list(session.exec(select(Breach).order_by(col(Breach.id))))
+
+    def _tell(self, _session: Session, notice: Notice) -> None:
+        self.told.append(notice)
+
+
+@pytest.fixture
+def world(embedded_clickhouse: EmbeddedClickHouse, database: Database) -> Any:
+    with fresh_clickhouse_url(embedded_clickhouse) as url, open_store(url) as store:
+        yield World(store, database)
+
+
+def spend(at: datetime, amount: str, **fields: Any) -> EventRow:
+    return event(start_time=at, effective_cost=to_pico(Decimal(amount)), **fields)
+
+
+def made_before(world: World, terms: BudgetTerms) -> None:
+    """A target that existed all the time."""
+    definition = world.targets.create(terms, by="ada")
+    world.targets._read()
+    known = world.targets._known
+    old = replace(definition, created_at=datetime(2025, 1, 1, tzinfo=UTC))
+    world.targets._known = known._replace(live=(old,), ever=(old,))
+
+
+def test_what_a_period_leaves_is_there_in_the_next(world: World) -> None:
+    made_before(world, replace(MONTHLY, rollover=True))
+    world.store.insert([spend(FEBRUARY, "4"), spend(MARCH, "15")])
+    status = world.status(MARCH)
+    assert (status.spent, status.limit, status.rolled_over) == (15, 16, 6)
+    assert world.status(datetime(2026, 4, 2, tzinfo=UTC)).limit == 10, "what was overspent is no debt"
+    assert world.status(datetime(2026, 5, 2, tzinfo=UTC)).limit == 20, "a whole amount, and no more than that"
+
+
+def test_a_new_budget_inherits_nothing(world: World) -> None:
+    world.targets.create(replace(MONTHLY, rollover=True), by="ada")
+    assert world.status(MARCH).limit == 10
+
+
+def test_only_what_happens_in_its_life_counts(world: World) -> None:
+    world.targets.create(replace(MONTHLY, starts_at=MARCH, ends_at=MARCH + timedelta(days=5)), by="ada")
+    world.store.insert([spend(MARCH - timedelta(seconds=1), "100"), spend(MARCH, "9")])
+    assert not world.run(MARCH - timedelta(hours=1)).budgets
+    assert world.status(MARCH + timedelta(hours=1)).spent == 9
+    assert not world.run(MARCH + timedelta(days=5)).budgets
+
+
+def test_one_breach_for_each_member_and_period_which_ends_with_it(world: World) -> None:
+    terms = replace(MONTHLY, each=Dimension.TENANT, overrides=(Override("rich", Decimal(100)), Override("free", None)))
+    world.targets.create(terms, by="ada")
+    world.store.insert([spend(MARCH, "20", tenant_id=name) for name in ("a", "eve\x00", "rich", "free")])
+    for _ in range(3):
+        world.run(MARCH + timedelta(hours=1))
+    assert [(b.member, b.state) for b in world.breaches()] == [("a", "open"), ("eve\N{REPLACEMENT CHARACTER}", "open")]
+    assert [notice.topic for notice in world.told] == ["breach.opened"] * 2
+    world.run(datetime(2026, 4, 1, 0, 1, tzinfo=UTC))
+    assert {(b.state, b.resolution) for b in world.breaches()} == {("resolved", "period_over")}
+    world.store.insert([spend(datetime(2026, 4, 2, tzinfo=UTC), "20", tenant_id="a")])
+    world.run(datetime(2026, 4, 3, tzinfo=UTC))
+    assert [b.period_start.month for b in world.breaches() if b.member == "a"] == [3, 4]
+    keys = [notice.dedupe_key for notice in world.told]
+    assert len(keys) == len(set(keys)) == 5
+
+
+def test_what_comes_late_breaches_the_period_it_belongs_to(world: World) -> None:
+    made_before(world, MONTHLY)
+    end = datetime(2026, 4, 1, tzinfo=UTC)
+    world.run(end - timedelta(seconds=1))
+    world.store.insert([spend(end - timedelta(seconds=2), "20")])
+    for _ in range(2):
+        world.run(end + timedelta(minutes=1))
+    (breach,) = world.breaches()
+    assert (breach.period_start.month, breach.state, breach.observed) == (3, "resolved", 20)
+    assert [notice.topic for notice in world.told] == ["breach.opened"]
+
+
+def test_a_rolling_budget_breaches_once_and_recovers(world: World) -> None:
+    world.targets.create(replace(MONTHLY, period=RollingPeriod(24, ZONE)), by="ada")
+    world.store.insert([spend(MARCH, "11")])
+    for hours in (1, 2, 23):
+        world.run(MARCH + timedelta(hours=hours))
+    assert [b.state for b in world.breaches()] == ["open"]
+    world.run(MARCH + timedelta(hours=25))
+    assert [b.resolution for b in world.breaches()] == ["recovered"]
+    world.store.insert([spend(MARCH + timedelta(hours=30), "12")])
+    world.run(MARCH + timedelta(hours=31))
+    assert [b.state for b in world.breaches()] == ["resolved", "open"]
+
+
+def test_a_muted_budget_is_judged_and_nobody_is_told(world: World) -> None:
+    definition = world.targets.create(MONTHLY, by="ada")
+    world.targets.mute(definition, MARCH + timedelta(days=1), by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    world.run(MARCH + timedelta(hours=1))
+    assert (len(world.breaches()), world.told) == (1, [])
+
+
+def test_a_statement_that_is_refused_stops_no_other(world: World) -> None:
+    world.targets.create(MONTHLY, by="ada")
+    world.targets.create(replace(MONTHLY, name="slow", period=CalendarPeriod(Granularity.YEAR, ZONE)), by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    world.run(MARCH + timedelta(hours=1))
+    assert [b.state for b in world.breaches()] == ["open", "open"]
+
+    def ask(query: SliceQuery) -> Any:
+        if query.window.end - query.window.start > timedelta(days=300):
+            raise QueryTooSlow(30)
+        return world.store.slices(query)
+
+    snapshot = world.another(world.lease, ask).run(MARCH + timedelta(hours=2))
+    assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
+    assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
+
+
+def test_who_lost_the_lease_writes_nothing(world: World) -> None:
+    world.targets.create(MONTHLY, by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    with pytest.raises(LeaseLost):
+        world.another(Lease(world.database, "budgets")).run(MARCH)
+    assert (world.breaches(), world.told) == ([], [])
+
+
+def test_other_processes_see_the_same(world: World) -> None:
+    world.targets.create(replace(MONTHLY, each=Dimension.USER), by="ada")
+    days = [spend(MARCH - timedelta(days=d), "0.3", user_id=f"u{d % 3}") for d in range(20)]
+    world.store.insert(days)
+    snapshot = world.run(MARCH)
+    assert any(status.forecast for status in snapshot.statuses())
+    definitions = {each.id: each for each in world.targets.all()}
+    assert decode(encode(snapshot), snapshot.evaluated_at, definitions) == snapshot
+
+
+def test_changes_do_not_overwrite_each_other(world: World) -> None:
+    first = world.targets.create(MONTHLY, by="ada")
+    second = world.targets.update(first, replace(MONTHLY, amounts=(AmountFrom(Decimal(20)),)), by="bob")
+    assert second.version == 2
+    for change in (
+        lambda: world.targets.update(first, MONTHLY, by="eve"),
+        lambda: world.targets.delete(first, by="eve"),
+    ):
+        with pytest.raises(ChangedMeanwhile):
+            change()
+    other = world.targets.create(replace(MONTHLY, name="other"), by="ada")
+    with pytest.raises(NameTaken):
+        world.targets.update(other, MONTHLY, by="ada")
+    with pytest.raises(NameTaken):
+        world.targets.create(MONTHLY, by="ada")
+    world.targets.delete(second, by="ada")
+    assert [each.terms.name for each in world.targets.all()] == ["other"]
+    assert [each.is_deleted for each in world.targets.ever()] == [True, False]
+    assert [terms for _, terms in world.targets.versions([first.id])[first.id]] == [MONTHLY, second.terms]
