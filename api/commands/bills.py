@@ -15,7 +15,7 @@ from api.commands.terminal import moment, note, say, show
 if TYPE_CHECKING:
     from finance.bills.outcome import Outcome
     from finance.bills.stored import Bill
-    from finance.true_ups import TrueUp
+    from finance.reconciliation.true_ups import TrueUp
 
 bills = typer.Typer(no_args_is_help=True, help="Providers' bills: import, list, and book what they say beyond usage.")
 
@@ -128,7 +128,7 @@ def true_up(
     """
     from api.serving import open_services
     from attribution.query import UTC
-    from finance.allocations import Month
+    from finance.allocation.allocator import Month
     from tenants.audit import COMMAND_LINE
 
     month = Month.parse(period, UTC)

@@ -18,9 +18,9 @@ from api.graphql.scalars import BigInt
 from core.errors import InvalidInput
 from core.money import from_pico
 from core.time import Window, parse_timezone
-from finance.allocations import Month
-from finance.reconciliation import By, Cause, Cell, Place
-from finance.reconciling import Reconciliation
+from finance.allocation.allocator import Month
+from finance.reconciliation.comparison import By, Cause, Cell, Place
+from finance.reconciliation.reconciler import Reconciliation
 from tenants.principal import Permission
 
 _CAUSES = {

@@ -13,9 +13,9 @@ from api.graphql.user_errors import UserError, user_error
 from attribution.query import UTC
 from core.errors import Conflict, InvalidInput, NotFound
 from core.money import from_pico
-from finance.allocations import Month
-from finance.reconciliation import Cause
-from finance.true_ups import TrueUp
+from finance.allocation.allocator import Month
+from finance.reconciliation.comparison import Cause
+from finance.reconciliation.true_ups import TrueUp
 from tenants.principal import Permission
 
 

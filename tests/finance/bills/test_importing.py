@@ -15,8 +15,8 @@ from attribution.dimensions import Dimension
 from attribution.query import UTC as UTC_ZONE
 from attribution.statement import Statement
 from attribution.store import StoreUnavailable
-from finance.allocation import Method, Rule
-from finance.allocations import Month
+from finance.allocation.allocator import Month
+from finance.allocation.rules import Method, Rule
 from finance.bills.outcome import Wanted
 from tests.app import Api, running_api
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
