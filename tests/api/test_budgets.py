@@ -159,6 +159,7 @@ def test_changes_are_versions_and_nobody_overwrites_another(embedded_api: Api) -
         ({"thresholds": []}, "INVALID_TARGET", "thresholds"),
         ({"overrides": [{"member": "a", "amount": "1"}]}, "INVALID_TARGET", "overrides"),
         ({"each": {"dimension": "ATTEMPT"}}, "INVALID_TARGET", "each"),
+        ({"each": {"dimension": "REQUEST"}}, "INVALID_TARGET", "each"),
     ],
 )
 def test_unusable_budgets_come_back_as_data(embedded_api: Api, fields: Any, code: str, field: str | None) -> None:
