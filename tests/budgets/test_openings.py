@@ -111,6 +111,7 @@ async def test_who_is_too_slow_ends_alone(world: World, monkeypatch: pytest.Monk
                 group.start_soon(anext, quick)
             for percent in range(2, 6):
                 world.open(f"actual:{percent}")
+                world.live.publish(Snapshot(datetime.now(UTC)))
                 assert (await anext(quick)).breach.threshold == f"actual:{percent}"
             with pytest.raises(TooSlow):
                 await anext(slow)
