@@ -116,11 +116,11 @@ def _budgets() -> Iterator[BudgetTerms]:
 
 
 def _slice(draw: Random) -> tuple[Filter, Dimension | None]:
-    """Plain ones for the most part; of every ten, one leaves something out and one is for each user or tenant."""
+    """Plain ones for the most part; of a hundred, ten leave something out, two are for each user, five each tenant."""
     chosen = draw.sample(list(_VALUES), draw.choice((1, 1, 2)))
     parts: list[Filter] = [Condition(each, Operator.ANY_OF, (draw.choice(_VALUES[each]),)) for each in chosen]
     kind = draw.random()
     if kind < 0.1:
         parts.append(Not(Condition(Dimension.ENVIRONMENT, Operator.ANY_OF, ("staging",))))
-    each = Dimension.USER if 0.1 <= kind < 0.15 else Dimension.TENANT if 0.15 <= kind < 0.2 else None
+    each = Dimension.USER if 0.1 <= kind < 0.12 else Dimension.TENANT if 0.12 <= kind < 0.17 else None
     return All(tuple(parts)), each

@@ -23,6 +23,9 @@ from core.time import Granularity, Window, midnight
 GRACE: Final = timedelta(minutes=15)
 """How long after its end a period is still judged: events arrive late, and evaluations come after them."""
 
+WORTH_A_FORECAST: Final = Decimal("0.5")
+"""Of a member's limit: there may be a hundred thousand members, of which few come near."""
+
 Habits = Mapping[tuple[int, str | None], Habit]
 """By budget and member."""
 
@@ -113,7 +116,7 @@ def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now
         if limit is not None:
             found = habits.get((term.definition.id, member))
             spent = sums.get(member, NOTHING)
-            foreseen = forecast(found, passage, spent.amount, limit.amount) if found else None
+            foreseen = _foreseen(term, found, passage, spent, limit) if found else None
             statuses[member] = _status(term, member, spent, limit, foreseen, now)
     return BudgetState(
         budget_id=term.definition.id,
@@ -124,7 +127,15 @@ def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now
         default_limit=limits.default.amount,
         statuses=statuses,
         unwatched=frozenset(member for member, amount in limits.own.items() if amount is None),
+        foresees=any((term.definition.id, member) in habits for member in statuses),
     )
+
+
+def _foreseen(term: Term, found: Habit, passage: Passage, spent: Sum, limit: _Limit) -> Forecast | None:
+    if term.terms.each is None:
+        return forecast(found, passage, spent.amount, limit.amount)
+    worth = EXACT.multiply(limit.amount, WORTH_A_FORECAST)
+    return forecast(found, passage, spent.amount, limit.amount, at_least=worth)
 
 
 class _Limit(NamedTuple):

@@ -95,13 +95,22 @@ def findings(
 
 def _reached(definition: Definition, state: BudgetState, *, ended: bool = False) -> Iterator[Finding]:
     period = Window(state.period.start, state.counted.end)
+    lowest = min(threshold.percent for threshold in state.terms.thresholds) / 100
     for status in state.statuses.values():
+        if not _comes_near(status, lowest):
+            continue
         for threshold in state.terms.thresholds:
             if status.reaches(threshold) and not (ended and _foresees(threshold)):
                 key = Key(definition.id, kept(status.member), period.start, threshold.key)
                 observed = status.observed(threshold)
                 assert observed is not None
                 yield Finding(definition, key, period, observed, threshold.amount(status.limit), status, ended)
+
+
+def _comes_near(status: BudgetStatus, lowest: Decimal) -> bool:
+    """Whether any threshold may be reached: most members are far from all of them."""
+    most = max(status.spent, status.forecast.amount) if status.forecast else status.spent
+    return most >= EXACT.multiply(status.limit, lowest)
 
 
 def _foresees(threshold: Threshold) -> bool:
@@ -195,6 +204,6 @@ def _is_clear(known: Known, threshold: Threshold, state: BudgetState, *, rolls: 
     observed = status.observed(threshold) if status else Decimal(0)
     if status is None or not (rolls or _foresees(threshold)):
         return True
-    return observed is not None and (
-        not observed or observed < EXACT.multiply(threshold.amount(status.limit), RECOVERY)
-    )
+    if observed is None:
+        return state.foresees
+    return not observed or observed < EXACT.multiply(threshold.amount(status.limit), RECOVERY)

@@ -41,6 +41,7 @@ class _Budget(msgspec.Struct, array_like=True):
     default_limit: Decimal
     unwatched: list[str]
     statuses: list[_Status]
+    foresees: bool
 
 
 class _Guardrail(msgspec.Struct, array_like=True):
@@ -129,6 +130,7 @@ def _budget(state: BudgetState) -> _Budget:
         state.default_limit,
         sorted(state.unwatched),
         [_status(status) for status in state.statuses.values()],
+        state.foresees,
     )
 
 
@@ -177,6 +179,7 @@ def _state(read: _Budget, terms: BudgetTerms, evaluated_at: datetime) -> BudgetS
         default_limit=read.default_limit,
         statuses=statuses,
         unwatched=frozenset(read.unwatched),
+        foresees=read.foresees,
     )
 
 

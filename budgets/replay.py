@@ -163,7 +163,8 @@ class _Member:
         if not any(threshold.basis is Basis.FORECAST for threshold in self._terms.thresholds):
             return None
         found = habit(self._daily, today)
-        return forecast(found, Passage.of(period, start, self._zone), spent, limit).amount if found else None
+        seen = forecast(found, Passage.of(period, start, self._zone), spent, limit) if found else None
+        return seen.amount if seen else None
 
     def rolled(self, days: int) -> Outcome:
         """Hour after hour, the sum of the hours before."""

@@ -110,7 +110,8 @@ class BudgetStatusNode:
     )
     pace: Decimal | None = strawberry.field(description="What an average day takes now. Null without a forecast.")
     forecast: BudgetForecast | None = strawberry.field(
-        description="Null for rolling periods, and until the slice has spent for seven complete days."
+        description="Null for rolling periods, until the slice has spent for seven complete days, and for members that "
+        "will not spend half of their limit."
     )
     projected_breach_date: datetime | None = strawberry.field(
         description="When the limit is reached at this pace; null when it lasts, or is reached already."

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budgets.forecast import Passage, forecast, habit
+from budgets.forecast import Habit, Passage, forecast, habit
 from budgets.periods import CalendarPeriod
+from budgets.status import Forecast
 from core.time import Granularity, Window
 
 ZONE = ZoneInfo("UTC")
@@ -25,6 +26,12 @@ def days(count: int, amount: object = lambda day: 10) -> dict[date, Decimal]:
     return {day: Decimal(amount(day)) for day in each}  # type: ignore[operator]
 
 
+def foreseen(found: Habit, passage: Passage, spent: Decimal, limit: Decimal) -> Forecast:
+    seen = forecast(found, passage, spent, limit)
+    assert seen is not None
+    return seen
+
+
 def test_there_is_none_before_seven_days() -> None:
     assert habit({}, TODAY) is None
     assert habit(days(6), TODAY) is None
@@ -37,7 +44,7 @@ def test_there_is_none_before_seven_days() -> None:
 def test_what_is_steady_goes_on() -> None:
     found = habit(days(28), TODAY)
     assert found is not None
-    seen = forecast(found, Passage.of(MARCH, NOON, ZONE), Decimal(155), LIMIT)
+    seen = foreseen(found, Passage.of(MARCH, NOON, ZONE), Decimal(155), LIMIT)
     assert (seen.amount, seen.low, seen.high, seen.pace) == (310, 310, 310, 10)
     assert seen.reaches_limit_at is None
 
@@ -46,17 +53,17 @@ def test_weekends_are_weekends() -> None:
     found = habit(days(28, lambda day: 10 if day.weekday() < 5 else 0), TODAY)
     assert found is not None
     week = CalendarPeriod(Granularity.WEEK, ZONE).at(NOON)
-    seen = forecast(found, Passage.of(week, NOON, ZONE), Decimal(5), LIMIT)
+    seen = foreseen(found, Passage.of(week, NOON, ZONE), Decimal(5), LIMIT)
     assert seen.amount == pytest.approx(Decimal(50), rel=Decimal("0.06"))
     friday = datetime(2026, 3, 20, 23, 59, tzinfo=UTC)
-    late = forecast(found, Passage.of(week, friday, ZONE), Decimal(50), LIMIT)
+    late = foreseen(found, Passage.of(week, friday, ZONE), Decimal(50), LIMIT)
     assert late.amount < 55
 
 
 def test_a_period_that_runs_twice_as_fast_is_seen_to() -> None:
     found = habit(days(28), TODAY)
     assert found is not None
-    seen = forecast(found, Passage.of(MARCH, NOON, ZONE), Decimal(310), LIMIT)
+    seen = foreseen(found, Passage.of(MARCH, NOON, ZONE), Decimal(310), LIMIT)
     assert 560 < seen.amount < 620
 
 
@@ -64,9 +71,9 @@ def test_the_limit_is_reached_when_the_pace_says_so() -> None:
     found = habit(days(28), TODAY)
     assert found is not None
     passage = Passage.of(MARCH, NOON, ZONE)
-    assert forecast(found, passage, Decimal(155), Decimal(200)).reaches_limit_at == NOON + timedelta(days=4.5)
-    assert forecast(found, passage, Decimal(155), Decimal(311)).reaches_limit_at is None
-    assert forecast(found, passage, Decimal(155), Decimal(100)).reaches_limit_at is None, "it is reached already"
+    assert foreseen(found, passage, Decimal(155), Decimal(200)).reaches_limit_at == NOON + timedelta(days=4.5)
+    assert foreseen(found, passage, Decimal(155), Decimal(311)).reaches_limit_at is None
+    assert foreseen(found, passage, Decimal(155), Decimal(100)).reaches_limit_at is None, "it is reached already"
 
 
 def test_four_times_out_of_five_the_truth_lies_within() -> None:
@@ -78,7 +85,7 @@ def test_four_times_out_of_five_the_truth_lies_within() -> None:
         month_so_far = sum((past[TODAY - timedelta(days=i)] for i in range(1, 16)), Decimal(0))
         rest = sum(draw.gauss(100, 20) for _ in range(16))
         midnight = datetime(2026, 3, 16, tzinfo=UTC)
-        seen = forecast(found, Passage.of(MARCH, midnight, ZONE), month_so_far, LIMIT)
+        seen = foreseen(found, Passage.of(MARCH, midnight, ZONE), month_so_far, LIMIT)
         within += seen.low <= month_so_far + Decimal(rest) <= seen.high
     assert 0.7 * trials < within < 0.95 * trials
 
@@ -94,5 +101,13 @@ def test_days_with_turned_clocks_count_as_days() -> None:
 def test_what_is_over_has_come_true() -> None:
     found = habit(days(28), TODAY)
     assert found is not None
-    seen = forecast(found, Passage.of(MARCH, MARCH.end, ZONE), Decimal(42), LIMIT)
+    seen = foreseen(found, Passage.of(MARCH, MARCH.end, ZONE), Decimal(42), LIMIT)
     assert (seen.amount, seen.low, seen.high) == (42, 42, 42)
+
+
+def test_what_comes_nowhere_near_is_not_worth_one() -> None:
+    found = habit(days(28), TODAY)
+    assert found is not None
+    passage = Passage.of(MARCH, NOON, ZONE)
+    for at_least, is_made in ((Decimal(310), True), (Decimal(311), False)):
+        assert (forecast(found, passage, Decimal(155), LIMIT, at_least=at_least) is not None) is is_made

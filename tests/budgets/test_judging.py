@@ -110,6 +110,8 @@ def test_a_forecast_that_wavers_does_not_flap() -> None:
     assert opened(judged(terms, standing(terms, "50", ahead="101"))) == ["forecast:100"]
     assert not judged(terms, standing(terms, "50", ahead="96"), row(AHEAD))
     assert not judged(terms, standing(terms, "50"), row(AHEAD)), "no forecast is no news"
+    far = replace(standing(terms, "50"), foresees=True)
+    assert resolved(judged(terms, far, row(AHEAD))) == [Resolution.RECOVERED], "far below is no forecast either"
     assert resolved(judged(terms, standing(terms, "50", ahead="94"), row(AHEAD))) == [Resolution.RECOVERED]
 
 

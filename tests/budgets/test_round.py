@@ -196,7 +196,7 @@ def test_who_lost_the_lease_writes_nothing(world: World) -> None:
 
 def test_other_processes_see_the_same(world: World) -> None:
     world.targets.create(replace(MONTHLY, each=Dimension.USER), by="ada")
-    days = [spend(MARCH - timedelta(days=d), "0.3", user_id=f"u{d % 3}") for d in range(20)]
+    days = [spend(MARCH - timedelta(days=d), "1.3", user_id=f"u{d % 3}") for d in range(20)]
     world.store.insert(days)
     snapshot = world.run(MARCH)
     assert any(status.forecast for status in snapshot.statuses())
