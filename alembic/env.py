@@ -4,7 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import budgets.models
-import finance.allocation_rules
+import finance.allocation.rulebook
 import finance.bills.stored
 import finance.bookings
 import finance.revenue.actual

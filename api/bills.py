@@ -14,7 +14,7 @@ from api.failures import BAD_REQUEST
 from api.services import Services
 from core.money import plain
 from finance.bills.formats import format_named
-from finance.bills.importing import Imported, Outcome, Wanted
+from finance.bills.outcome import Imported, Outcome, Wanted
 from ingest.admission import Admission
 from ingest.reception import receive
 from tenants.principal import Permission, Principal

@@ -29,17 +29,17 @@ from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from core.time import parse_timezone
-from finance.allocation_rules import AllocationRules
-from finance.allocations import Allocator
+from finance.allocation.allocator import Allocator
+from finance.allocation.rulebook import AllocationRules
 from finance.bills.importing import BillImporter
-from finance.reconciling import Reconciler
+from finance.reconciliation.reconciler import Reconciler
+from finance.reconciliation.true_ups import TrueUps
 from finance.revenue.actual import Actuals
 from finance.revenue.books import Bookkeeping
 from finance.statements.closing import Closer
 from finance.statements.drafting import Drafting
 from finance.statements.tier_charges import RevenueCharges
 from finance.tier_mirror import TierMirror
-from finance.true_ups import TrueUps
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from bench import decisions, ingest, query
+from bench import decisions, evaluation, ingest, query
 from bench.chunks import Chunk
 from bench.figures import Figure, show, write
 from bench.limit import Limit
@@ -33,6 +33,7 @@ class Part(Enum):
     INGEST = "ingest"
     QUERY = "query"
     MEMORY = "memory"
+    EVALUATION = "evaluation"
     DECISIONS = "decisions"
 
 
@@ -67,6 +68,10 @@ def _figures(directory: Path, events: int, parts: set[Part], runs: int) -> Itera
         chunks = chunks or _chunks(directory, events, JSON_ARRAYS, _SEED)
         console.print("measuring queries ...")
         yield from query.measure(chunks, directory / "queried", runs)
+    if Part.EVALUATION in parts:
+        chunks = chunks or _chunks(directory, events, JSON_ARRAYS, _SEED)
+        console.print("measuring the evaluation of budgets ...")
+        yield evaluation.measure(chunks, directory / "evaluated", runs, budgets=min(evaluation.BUDGETS, events))
     if Part.DECISIONS in parts:
         console.print("measuring decisions ...")
         yield from decisions.measure(directory / "decided", budgets=min(decisions.BUDGETS, events))

@@ -75,14 +75,14 @@ def _measure(chunks: Sequence[Chunk], directory: Path, runs: int) -> list[Figure
     services = open_services(Settings(data_dir=directory, log_level="warning"))
     key = services.keys.create("bench", Role.VIEWER)
     with closing(clickhouse_connect.get_client(interface="chdb", path=str(directory / "events"))) as client:
-        _fill(client, chunks)
+        fill(client, chunks)
     with _served(services) as port, closing(Connection(port, key)) as connection:
         window = Window(datetime.now(UTC) - timedelta(days=91), datetime.now(UTC))
         asking = _Asking(services, connection, window)
         return [_figure(rows, asking.timings(rows, runs)) for rows in AIM_ADDED_MS]
 
 
-def _fill(client: Client, chunks: Sequence[Chunk]) -> None:
+def fill(client: Client, chunks: Sequence[Chunk]) -> None:
     """Insert everything, then wait until the engine has merged what it will merge by itself."""
     for chunk in chunks:
         client.insert_arrow("events", chunk.table(), database="apportion")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import update
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, and_, col, or_, select
 
 from budgets.contributors import Contributor
 from budgets.evaluation import GRACE
@@ -64,11 +64,12 @@ def known(session: Session, now: datetime) -> list[Known]:
     columns = select(
         Breach.id, Breach.target_id, Breach.member, Breach.period_start, Breach.threshold, Breach.period_end,
         Breach.resolved_at,
+        Breach.target_version,
     )  # type: ignore[call-overload]  # fmt: skip
     recent = or_(col(Breach.resolved_at).is_(None), col(Breach.period_end) > now - 2 * GRACE)
     return [
-        Known(id_, Key(target, member, start, threshold), end, at is not None)
-        for id_, target, member, start, threshold, end, at in session.exec(columns.where(recent))
+        Known(id_, Key(target, member, start, threshold), end, at is not None, version)
+        for id_, target, member, start, threshold, end, at, version in session.exec(columns.where(recent))
     ]
 
 
@@ -80,16 +81,12 @@ def write(
         _resolve(session, each, resolution, definitions, telling)
     session.flush()  # what is over makes room for what opens: only one may be unresolved
     for finding in changes.opened:
-        row = _opened(finding, drivers(finding), telling.now)
-        session.add(row)
-        session.flush()
-        _tell_opened(session, row, finding, drivers(finding), telling)
+        driven = drivers(finding)
+        _add(session, _opened(finding, driven, telling.now), finding, driven, telling)
     for each, finding in changes.reopened:
-        row = session.get_one(Breach, each.id)
-        _reopen(row, finding, drivers(finding), telling.now)
-        session.add(row)
-        session.flush()
-        _tell_opened(session, row, finding, drivers(finding), telling)
+        row, driven = session.get_one(Breach, each.id), drivers(finding)
+        _reopen(row, finding, driven, telling.now)
+        _add(session, row, finding, driven, telling)
 
 
 def _resolve(
@@ -104,9 +101,9 @@ def _resolve(
         telling(session, definition, notice)
 
 
-def _tell_opened(
-    session: Session, row: Breach, finding: Finding, drivers: Sequence[Contributor], telling: Telling
-) -> None:
+def _add(session: Session, row: Breach, finding: Finding, drivers: Sequence[Contributor], telling: Telling) -> None:
+    session.add(row)
+    session.flush()
     assert row.id is not None
     notice = opened(finding, row.id, row.openings, drivers, telling.currency)
     telling(session, finding.definition, notice)
@@ -154,12 +151,14 @@ def _describe(row: Breach, finding: Finding, drivers: Sequence[Contributor]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which breaches: of these targets, in these states, opened within the window; at most `first`, newest first."""
+    """Which breaches: of these versions of targets, in these states, opened then or later; at most `first`.
 
-    targets: Sequence[int]
+    No versions of a target stand for all of them.
+    """
+
+    targets: Mapping[int, Collection[int]]
     states: Sequence[State] = ()
     since: datetime | None = None
-    until: datetime | None = None
     first: int = 100
     before: int | None = None
 
@@ -172,13 +171,17 @@ class Breaches:
 
     def find(self, asked: Asked) -> list[Breach]:
         """The breaches asked for, newest first."""
-        statement = select(Breach).where(col(Breach.target_id).in_(asked.targets))
+        whole = [id_ for id_, versions in asked.targets.items() if not versions]
+        parts = [
+            and_(col(Breach.target_id) == id_, col(Breach.target_version).in_(versions))
+            for id_, versions in asked.targets.items()
+            if versions
+        ]
+        statement = select(Breach).where(or_(col(Breach.target_id).in_(whole), *parts))
         if asked.states:
             statement = statement.where(col(Breach.state).in_([state.value for state in asked.states]))
         if asked.since:
             statement = statement.where(col(Breach.opened_at) >= asked.since)
-        if asked.until:
-            statement = statement.where(col(Breach.opened_at) < asked.until)
         if asked.before:
             statement = statement.where(col(Breach.id) < asked.before)
         with self._database.session() as session:

@@ -45,6 +45,7 @@ class Known(NamedTuple):
     key: Key
     period_end: datetime
     is_resolved: bool
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _resolution(
 ) -> Resolution | None:
     """Why the breach is over; None while it is not."""
     definition = definitions.get(known.key.target_id)
-    if definition is None:
+    if definition is None or known.version < definition.slice_version:
         return Resolution.WITHDRAWN
     if isinstance(definition.terms, GuardrailTerms):
         return _guardrail_resolution(known, finding, definition.terms, snapshot)

@@ -43,7 +43,10 @@ class Resolution(Enum):
 
 
 class Target(SQLModel, table=True):
-    """A budget or guardrail. `version` counts its changes; name and team repeat what its newest terms say."""
+    """A budget or guardrail. `version` counts its changes; name and team repeat what its newest terms say.
+
+    `slice_version` is the version since which it counts what it counts now.
+    """
 
     __tablename__ = "targets"
     __table_args__ = (
@@ -55,6 +58,7 @@ class Target(SQLModel, table=True):
     name: str = Field(max_length=200)
     team: str = Field(max_length=200)
     version: int
+    slice_version: int = 1
     muted_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     created_by: str = Field(max_length=200)

@@ -57,7 +57,7 @@ class ChangedMeanwhile(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A live target: its terms in force, and since when."""
+    """A target: its terms in force, and since when. Breaches of versions before `slice_version` are of other slices."""
 
     id: int
     version: int
@@ -66,6 +66,7 @@ class Definition:
     created_at: datetime
     created_by: str
     muted_until: datetime | None = None
+    slice_version: int = 1
     is_deleted: bool = False
 
     @property
@@ -140,16 +141,17 @@ class Targets:
     def update(self, before: Definition, terms: Terms, *, by: str) -> Definition:
         """The target under new terms, from now on. Raises ChangedMeanwhile, NameTaken or NoSuchTarget."""
         now, version = datetime.now(UTC), before.version + 1
+        since = before.slice_version if _counts_the_same(before.terms, terms) else version
         with self._database.session() as session:
             try:
-                _change(session, before, version=version, name=terms.name, team=terms.team)
+                _change(session, before, version=version, slice_version=since, name=terms.name, team=terms.team)
             except IntegrityError:
                 raise NameTaken(before.kind, terms.name) from None
             _add_version(session, before.id, version, terms, now, by)
             details = {"before": terms_document(before.terms), "after": terms_document(terms)}
             record(session, by, _ACTIONS[before.kind][1], _label(before.id, terms), version=version, **details)
             session.commit()
-        return replace(before, version=version, terms=terms, effective_from=now)
+        return replace(before, version=version, slice_version=since, terms=terms, effective_from=now)
 
     def delete(self, before: Definition, *, by: str) -> None:
         """The target is watched no more; its breaches stay on record. Raises ChangedMeanwhile."""
@@ -174,6 +176,10 @@ class Targets:
             for row in session.exec(statement.order_by(col(TargetVersion.version))):
                 found[row.target_id].append((row.effective_from, read_terms(row.terms)))
         return found
+
+
+def _counts_the_same(before: Terms, after: Terms) -> bool:
+    return (before.where, before.measure, before.each) == (after.where, after.measure, after.each)
 
 
 def _stamp(session: Session) -> tuple[object, ...]:
@@ -202,6 +208,7 @@ def _definition(target: Target, version: TargetVersion) -> Definition:
         created_at=target.created_at,
         created_by=target.created_by,
         muted_until=target.muted_until,
+        slice_version=target.slice_version,
         is_deleted=target.deleted_at is not None,
     )
 

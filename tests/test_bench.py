@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 INGEST = ["ingest, JSON", "ingest, OTLP", "ingest, single events"]
 QUERIES = ["query, 100 rows", "query, 5,000 rows"]
-FIGURES = [*INGEST, "server memory", *QUERIES, "decisions, p99", "decisions"]
+FIGURES = [*INGEST, "server memory", *QUERIES, "evaluation of budgets", "decisions, p99", "decisions"]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("team", sa.String(200), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("slice_version", sa.Integer, nullable=False),
         sa.Column("muted_until", sa.DateTime(timezone=True)),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(200), nullable=False),

@@ -13,7 +13,7 @@ from api.commands.terminal import say, show
 
 if TYPE_CHECKING:
     from attribution.event import Pico
-    from finance.allocations import Allocation
+    from finance.allocation.allocator import Allocation
 
 allocations = typer.Typer(no_args_is_help=True, help="Shared charges, allocated by the rules in force.")
 
@@ -31,7 +31,7 @@ def run_allocation(
     """
     from api.serving import open_services
     from core.time import parse_timezone
-    from finance.allocations import Month
+    from finance.allocation.allocator import Month
     from tenants.audit import COMMAND_LINE
 
     month = Month.parse(period, parse_timezone(timezone))

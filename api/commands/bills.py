@@ -13,9 +13,9 @@ from api.commands.stores import DataDir, database_of, settings_with
 from api.commands.terminal import moment, note, say, show
 
 if TYPE_CHECKING:
-    from finance.bills.importing import Outcome
+    from finance.bills.outcome import Outcome
     from finance.bills.stored import Bill
-    from finance.true_ups import TrueUp
+    from finance.reconciliation.true_ups import TrueUp
 
 bills = typer.Typer(no_args_is_help=True, help="Providers' bills: import, list, and book what they say beyond usage.")
 
@@ -42,7 +42,7 @@ def import_bill(
     """
     from api.serving import open_services
     from finance.bills.formats import format_named
-    from finance.bills.importing import Wanted
+    from finance.bills.outcome import Wanted
     from tenants.audit import COMMAND_LINE
 
     wanted = Wanted(None if format_ == "auto" else format_named(format_), payer, file.name, skip_errors)
@@ -128,7 +128,7 @@ def true_up(
     """
     from api.serving import open_services
     from attribution.query import UTC
-    from finance.allocations import Month
+    from finance.allocation.allocator import Month
     from tenants.audit import COMMAND_LINE
 
     month = Month.parse(period, UTC)

@@ -25,11 +25,11 @@ from attribution.query import UTC as UTC_ZONE
 from attribution.query import Condition, Operator
 from core.money import from_pico, plain
 from core.time import Granularity
-from finance.allocation import Method, Rule
-from finance.allocation_rules import RuleChanged
-from finance.allocations import Month
-from finance.bills.importing import Wanted
-from finance.reconciliation import Attributed
+from finance.allocation.allocator import Month
+from finance.allocation.rulebook import RuleChanged
+from finance.allocation.rules import Method, Rule
+from finance.bills.outcome import Wanted
+from finance.reconciliation.comparison import Attributed
 from ingest.door import EVENTS
 from tenants.scope import Scope
 

@@ -21,9 +21,9 @@ from attribution.query import EVERYTHING
 from core.errors import Conflict, InvalidInput, NotFound
 from core.money import from_pico
 from core.time import parse_timezone
-from finance.allocation import Method, Rule
-from finance.allocation_rules import AllocationRule, members_text
-from finance.allocations import Allocation, Month
+from finance.allocation.allocator import Allocation, Month
+from finance.allocation.rulebook import AllocationRule, members_text
+from finance.allocation.rules import Method, Rule
 from tenants.principal import Permission
 
 _METHODS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from budgets.notices import threshold_text
 from budgets.targets import Definition
 from core.errors import Conflict, InvalidInput, NotFound
 from tenants.principal import Permission
+from tenants.scope import Scope
 
 MAX_PAGE = 1_000
 
@@ -160,7 +161,7 @@ async def breaches(
     context, question = info.context, fingerprint("breaches", state, kind, target, team, since)
     size, scope = check_page_size(first, MAX_PAGE), context.scope()
     known = {each.id: each for each in await context.services.read(context.services.targets.ever)}
-    targets = [
+    wanted = [
         id_
         for id_, each in known.items()
         if is_visible(each.terms.where, scope)
@@ -168,6 +169,7 @@ async def breaches(
         and (target is None or id_ == number(target))
         and (team is None or each.terms.team == team)
     ]
+    targets = await context.services.read(_visible_versions, context, wanted, scope)
     before = decode_cursor(after, question, int)[0] if after is not None else None
     asked = Asked(targets, state or (), since, first=size + 1, before=before)
     rows = await context.services.read(context.services.breaches.find, asked)
@@ -176,6 +178,17 @@ async def breaches(
         nodes=[breach(row, known[row.target_id]) for row in rows[:size]],
         page_info=page_info(cursors, has_next=len(rows) > size, has_previous=after is not None),
     )
+
+
+def _visible_versions(context: Context, ids: Sequence[int], scope: Scope) -> Mapping[int, Sequence[int]]:
+    """The versions of the targets that counted nothing outside of the scope: it may have been another filter once."""
+    if scope.unrestricted:
+        return dict.fromkeys(ids, ())
+    said = context.services.targets.versions(ids)
+    return {
+        id_: [version for version, (_, terms) in enumerate(versions, 1) if is_visible(terms.where, scope)]
+        for id_, versions in said.items()
+    }
 
 
 async def acknowledge_breach(
@@ -197,7 +210,8 @@ def _acknowledge(context: Context, id_: str, note: str) -> Breach:
         raise InvalidTarget("note", f"it has at most {MAX_NOTE:,} characters")
     row = services.breaches.get(number(id_))
     definition = next(each for each in services.targets.ever() if each.id == row.target_id)
-    if not is_visible(definition.terms.where, scope):
+    versions = _visible_versions(context, [row.target_id], scope)[row.target_id]
+    if not is_visible(definition.terms.where, scope) or (versions and row.target_version not in versions):
         raise NoSuchBreach(id_)
     if not is_own(definition.terms.team, scope):
         raise OutsideScope(f"it belongs to team {definition.terms.team!r}")

@@ -1,4 +1,4 @@
-"""`reconciliation` and `trueUp`: billed against attributed. For finance keys without a scope."""
+"""`reconciliation`: billed against attributed. For finance keys without a scope."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from api.graphql.inputs import TimeRange
 from api.graphql.naming import described_enum
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
-from api.graphql.user_errors import UserError, user_error
-from attribution.query import UTC
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import InvalidInput
 from core.money import from_pico
 from core.time import Window, parse_timezone
-from finance.allocations import Month
-from finance.reconciliation import By, Cause, Cell, Place
-from finance.reconciling import Reconciliation
-from finance.true_ups import TrueUp
+from finance.allocation.allocator import Month
+from finance.reconciliation.comparison import By, Cause, Cell, Place
+from finance.reconciliation.reconciler import Reconciliation
 from tenants.principal import Permission
 
 _CAUSES = {
@@ -98,43 +95,6 @@ class ReconciliationType:
     rows: list[ReconciliationRow] = strawberry.field(description="The rows of this page, the largest gap first.")
     row_count: BigInt = strawberry.field(description="How many rows there are.")
     page_info: PageInfo = strawberry.field(description="Where this page stands.")
-
-
-@strawberry.type(description="One charge that a true-up books.")
-class TrueUpCharge:
-    """A booked difference."""
-
-    day: str = strawberry.field(description="The UTC day.")
-    model: str | None = strawberry.field(description="The model.")
-    account: str | None = strawberry.field(description="The account at the provider.")
-    category: str | None = strawberry.field(description="The category of charge.")
-    billed: Decimal = strawberry.field(description="What the bill says.")
-    attributed: Decimal = strawberry.field(description="What events cost.")
-    amount: Decimal = strawberry.field(description="What is booked.")
-    cause: Cause = strawberry.field(description="Why the two differ.")
-
-
-@strawberry.type(description="A month trued up: `billed` is `attributed` and `amount`.")
-class TrueUpReport:
-    """A true-up, done or previewed."""
-
-    provider: str = strawberry.field(description="The provider.")
-    period: str = strawberry.field(description="The month, in UTC.")
-    billed: Decimal = strawberry.field(description="What the bills say of the days they cover.")
-    attributed: Decimal = strawberry.field(description="What events cost on those days.")
-    amount: Decimal = strawberry.field(description="What is booked altogether.")
-    charges: list[TrueUpCharge] = strawberry.field(description="What is booked, the largest first; at most 1,000.")
-    rows_written: BigInt = strawberry.field(description="Rows that are new or other than before.")
-    rows_removed: BigInt = strawberry.field(description="Rows of an earlier true-up that are taken back.")
-    rows_unchanged: BigInt = strawberry.field(description="Rows of an earlier true-up that stay.")
-
-
-@strawberry.type(description="The true-up, or why there is none.")
-class TrueUpPayload:
-    """The outcome of trueUp."""
-
-    report: TrueUpReport | None = strawberry.field(description="What was done, or would be.")
-    errors: list[UserError] = strawberry.field(description="Empty when it was done.")
 
 
 class WhichTime(InvalidInput):
@@ -218,36 +178,23 @@ async def reconciliation(
     context, settings = info.context, info.context.services.settings
     if not context.scope(Permission.FINANCE).unrestricted:
         return None
-    window = _window(context, period, time_range, timezone)
     percent = settings.reconciliation_tolerance if tolerance_percent is None else tolerance_percent
     asked = frozenset([By.DAY, By.MODEL] if by is None else by)
     question = fingerprint("reconciliation", provider, period, time_range, timezone, sorted(b.value for b in asked))
     size = check_page_size(first, settings.max_page_rows)
     skipped = decode_cursor(after, question, int)[0] if after is not None else 0
-    found = await context.services.read(
-        context.services.reconciler.reconcile,
-        provider,
-        window,
-        tolerance_percent=percent,
-        zone=parse_timezone(timezone),
-    )
-    if found is None:
-        return None
-    rows = _ordered(found.comparison.rows(asked))
-    shown = rows[skipped : skipped + size]
-    cursors = [encode_cursor(question, skipped + place) for place in range(1, len(shown) + 1)]
-    return _answer(
-        found,
-        percent,
-        shown,
-        len(rows),
-        page_info(cursors, has_next=skipped + size < len(rows), has_previous=skipped > 0),
-    )
+    window, zone = _window(context, period, time_range, timezone), parse_timezone(timezone)
+    reconcile = context.services.reconciler.reconcile
+    found = await context.services.read(reconcile, provider, window, tolerance_percent=percent, zone=zone)
+    return None if found is None else _answer(found, asked, percent, slice(skipped, skipped + size), question)
 
 
 def _answer(
-    found: Reconciliation, percent: Decimal, shown: Sequence[tuple[Place, Cell]], count: int, page: PageInfo
+    found: Reconciliation, by: frozenset[By], percent: Decimal, page: slice, question: str
 ) -> ReconciliationType:
+    rows = _ordered(found.comparison.rows(by))
+    shown = rows[page]
+    cursors = [encode_cursor(question, page.start + place) for place in range(1, len(shown) + 1)]
     return ReconciliationType(
         provider=found.provider,
         start=found.window.start,
@@ -257,57 +204,6 @@ def _answer(
         bills=[bill_type(bill) for bill in found.bills],
         total=_row(Place(), found.comparison.total),
         rows=[_row(place, cell) for place, cell in shown],
-        row_count=BigInt(count),
-        page_info=page,
-    )
-
-
-async def true_up(
-    info: Information,
-    provider: Annotated[str, strawberry.argument(description="Whose bill.")],
-    period: Annotated[str, strawberry.argument(description="The month, such as 2026-10, in UTC as bills are.")],
-    dry_run: Annotated[bool, strawberry.argument(description="Only say what would be booked.")] = False,  # noqa: FBT002
-) -> TrueUpPayload | None:
-    """Book what the bill says beyond what is attributed, as charges of nobody. Run again, it replaces.
-
-    Allocation rules can share the charges out: they are charges of the source `bill`.
-    """
-    context = info.context
-    context.scope(Permission.FINANCE).require_unrestricted("bills")
-    ups = context.services.true_ups
-    try:
-        month = Month.parse(period, UTC)
-        if dry_run:
-            done = await context.services.read(ups.preview, provider, month)
-        else:
-            done = await context.services.read(ups.run, provider, month, by=context.principal.name)
-    except (InvalidInput, Conflict, NotFound) as error:
-        return TrueUpPayload(report=None, errors=[user_error(error)])
-    return TrueUpPayload(report=_true_up(done), errors=[])
-
-
-def _true_up(done: TrueUp) -> TrueUpReport:
-    largest = sorted(done.booked, key=lambda one: -abs(one.cell.gap))[:1_000]
-    return TrueUpReport(
-        provider=done.provider,
-        period=str(done.month),
-        billed=from_pico(done.billed),
-        attributed=from_pico(done.attributed),
-        amount=from_pico(done.amount),
-        charges=[
-            TrueUpCharge(
-                day=str(one.place.day),
-                model=one.place.model or None,
-                account=one.place.account or None,
-                category=one.place.category,
-                billed=from_pico(one.cell.billed),
-                attributed=from_pico(one.cell.attributed),
-                amount=from_pico(one.cell.gap),
-                cause=one.cell.cause,
-            )
-            for one in largest
-        ],
-        rows_written=BigInt(len(done.changes.written)),
-        rows_removed=BigInt(len(done.changes.removed)),
-        rows_unchanged=BigInt(done.changes.unchanged),
+        row_count=BigInt(len(rows)),
+        page_info=page_info(cursors, has_next=page.stop < len(rows), has_previous=page.start > 0),
     )

@@ -34,6 +34,7 @@ from api.graphql import (
     tenants,
     tier_charges,
     tiers,
+    true_ups,
 )
 from api.graphql.engine import GuardedSchema, build_schema
 from api.graphql.limits import Limits
@@ -121,7 +122,7 @@ class Mutation:
     retire_allocation_rule = _field(allocations.retire_allocation_rule)
     run_allocation = _field(allocations.run_allocation)
     remove_bill = _field(bills.remove_bill)
-    true_up = _field(reconciliation.true_up)
+    true_up = _field(true_ups.true_up)
 
 
 @strawberry.type(description="Everything that is told as it happens.")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
 from sqlalchemy import update
 from sqlmodel import Session, col
@@ -24,81 +24,15 @@ from attribution.bill_lines import (
 )
 from attribution.store import Store
 from core.database import Database
-from core.errors import Conflict, NotFound, Unavailable
+from core.errors import Unavailable
 from finance.bills.formats import PACKING_ERRORS, BillFormat, Replaces, opened, recognise
+from finance.bills.outcome import Imported, Key, NoSuchBill, OtherPayer, Outcome, Wanted
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.stored import Bill, BillState, current_bills, stale_imports
 from tenants.audit import Action, record
 
 BATCH_LINES: Final = 20_000
 MAX_ERRORS: Final = 1_000
-
-
-class OtherPayer(Conflict):
-    """The month's bill in force is another account's."""
-
-    code = "OTHER_PAYER"
-
-    def __init__(self, bill: Bill, accounts: set[str]) -> None:
-        super().__init__(
-            f"the bill of {bill.provider} for {bill.period:%Y-%m} in force is of account "
-            f"{', '.join(sorted(bill.paying_accounts))}, this one of {', '.join(sorted(accounts))}; "
-            "name this one's payer, and both count"
-        )
-
-
-class NoSuchBill(NotFound):
-    """No bill in force has that number."""
-
-    code = "NO_SUCH_BILL"
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"no bill in force has the number {number}")
-
-
-class Key(NamedTuple):
-    """One bill: whose, and which month's."""
-
-    provider: str
-    payer: str
-    period: date
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to import, and how: None is whatever the file says it is. Lines at fault stop it, unless `skip_errors`."""
-
-    format: BillFormat | None = None
-    payer: str | None = None
-    file_name: str = ""
-    skip_errors: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """One bill that is in force now, and what the import replaced: lines and cost of None are of no earlier one."""
-
-    bill: Bill
-    replaced: Bill | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a file. Without `bills` nothing was changed, and `errors` say why."""
-
-    format: BillFormat
-    bills: Sequence[Imported]
-    lines: int
-    cost: Decimal
-    errors: Sequence[LineError]
-    error_count: int
-    unknown_columns: Sequence[str]
-    notes: Sequence[str]
-
-    @property
-    def done(self) -> bool:
-        """Whether the file's bills are in force."""
-        return bool(self.bills)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attribution.bill_lines import BillLine
 from core.errors import InvalidInput
 from core.money import EXACT, quantize
-from finance.model_names import model_key
+from finance.reconciliation.model_names import model_key
 
 _MAX_COST: Final = Decimal(10) ** 20
 _MAX_DIGITS: Final = 24

@@ -159,6 +159,7 @@ def test_changes_are_versions_and_nobody_overwrites_another(embedded_api: Api) -
         ({"thresholds": []}, "INVALID_TARGET", "thresholds"),
         ({"overrides": [{"member": "a", "amount": "1"}]}, "INVALID_TARGET", "overrides"),
         ({"each": {"dimension": "ATTEMPT"}}, "INVALID_TARGET", "each"),
+        ({"each": {"dimension": "REQUEST"}}, "INVALID_TARGET", "each"),
     ],
 )
 def test_unusable_budgets_come_back_as_data(embedded_api: Api, fields: Any, code: str, field: str | None) -> None:
@@ -211,6 +212,25 @@ def test_editors_of_a_team_touch_their_own_alone(embedded_api: Api) -> None:
     refused = api.graphql(CREATE, key=viewer, input=budget(name="v"))
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert len(api.data("{ budgets { nodes { name } } }", key=viewer)["budgets"]["nodes"]) == 4
+
+
+def test_a_breach_is_seen_by_whom_its_filter_then_was_for(embedded_api: Api) -> None:
+    api = embedded_api
+    made = create(api, where={"team": {"eq": "growth"}})
+    send(api, spend("e1", "99", team="growth"))
+    (breach,) = eventually(lambda: breaches(api))
+    changed = budget(where={"team": {"eq": "search"}})
+    assert not api.data(UPDATE, id=made["id"], version=1, input=changed)["updateBudget"]["errors"]
+    search, growth = (api.make_key(Role.EDITOR, team=team) for team in ("search", "growth"))
+    for key in (search, growth):
+        assert api.data(BREACHES, key=key)["breaches"]["nodes"] == []
+        take = api.data(
+            "mutation($id: ID!) { acknowledgeBreach(id: $id) { errors { code } } }", key=key, id=breach["id"]
+        )
+        assert take["acknowledgeBreach"]["errors"] == [{"code": "NOT_FOUND"}]
+    send(api, spend("e2", "99"))
+    eventually(lambda: api.data(BREACHES, key=search)["breaches"]["nodes"])
+    assert [b["observed"] for b in api.data(BREACHES, key=search)["breaches"]["nodes"]] == ["99"]
 
 
 def test_a_dry_run_says_what_would_have_been_and_stores_nothing(embedded_api: Api) -> None:

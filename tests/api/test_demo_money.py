@@ -17,8 +17,8 @@ from api.serving import open_services
 from attribution.query import UTC as UTC_ZONE
 from core.money import from_pico
 from core.settings import Settings
-from finance.allocations import Month
-from finance.reconciliation import Cause
+from finance.allocation.allocator import Month
+from finance.reconciliation.comparison import Cause
 from ingest.door import EVENTS
 from ingest.payloads import ENCODER
 from tenants.scope import Scope

@@ -168,10 +168,11 @@ def _physical_rows(store: Store) -> int:
 @pytest.mark.parametrize("fault", [Fault.UNHEARD, Fault.UNANSWERED])
 def test_an_insert_whose_connection_is_reset_is_stored_once(proxied: Store, proxy: FaultyProxy, fault: Fault) -> None:
     """It is sent again, and only the token tells the engine that it has seen it."""
+    before = proxy.count("insert_deduplication_token")
     proxy.plan("insert_deduplication_token", fault)
     rows = random_rows(seed=5, size=50)
     proxied.insert(rows)
-    assert proxy.count("insert_deduplication_token") == 2
+    assert proxy.count("insert_deduplication_token") == before + 2
     assert _physical_rows(proxied) == len(rows)
 
 

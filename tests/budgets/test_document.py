@@ -40,7 +40,8 @@ NAMES = st.text(
     st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["C", "Z"]), min_size=1, max_size=9
 )
 MONEY = st.decimals(0, 10**9, places=12)
-TEXTS = attributes.filter(lambda attribute: value_type(attribute) is ValueType.TEXT)
+UNENDING = (Dimension.REQUEST, Dimension.SESSION)
+TEXTS = attributes.filter(lambda each: value_type(each) is ValueType.TEXT and each not in UNENDING)
 PERIODS = (
     st.builds(
         CalendarPeriod, st.sampled_from([g for g in Granularity if g.is_calendar]), zones, st.sampled_from(Weekday)

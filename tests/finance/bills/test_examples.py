@@ -68,6 +68,7 @@ def test_every_example_is_here() -> None:
     assert {path.name for path in EXAMPLES.iterdir()} == STATED.keys() | NO_BILLS.keys()
 
 
+@pytest.mark.slow
 def test_every_bill_comes_to_what_its_file_states_once_however_often_it_is_imported(embedded_api: Api) -> None:
     for name, (format_, stated, cost) in STATED.items():
         assert stated(EXAMPLES / name) == Decimal(cost)

@@ -20,7 +20,7 @@ from attribution.bill_lines import BillLine, to_arrow
 from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, opened, recognise
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.words import in_whole_units, model_before, token_type
-from finance.model_names import model_key
+from finance.reconciliation.model_names import model_key
 from tests.finance.bills_of import EXAMPLES, openai_costs
 
 DAY = date(2026, 11, 20)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from attribution.bill_lines import compile_import_sums
+from attribution.dimensions import Dimension
+from attribution.query import UTC as UTC_ZONE
 from attribution.statement import Statement
 from attribution.store import StoreUnavailable
-from finance.bills.importing import Wanted
-from tests.app import Api
+from finance.allocation.allocator import Month
+from finance.allocation.rules import Method, Rule
+from finance.bills.outcome import Wanted
+from tests.app import Api, running_api
+from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 from tests.finance.bills_of import openai_costs, post_bill
 
 FIRST = date(2026, 10, 1)
@@ -143,3 +149,28 @@ def test_an_unknown_format_or_an_empty_file_is_refused(embedded_api: Api) -> Non
     assert post_bill(embedded_api, b"{}", format="excel").json()["error"]["code"] == "UNKNOWN_BILL_FORMAT"
     answer = post_bill(embedded_api, table(), format="generic-csv")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "UNREADABLE_BILL")
+
+
+def test_bills_and_rules_are_kept_in_either_database(
+    embedded_clickhouse: EmbeddedClickHouse, database_url: str, tmp_path: Path
+) -> None:
+    with (
+        fresh_clickhouse_url(embedded_clickhouse) as url,
+        running_api(url, tmp_path, database_url=database_url) as api,
+    ):
+        for cost in ("5", "6"):
+            assert post_bill(api, table(f"Acme,2026-10-01,{cost},USD")).json()["imported"] is True
+        assert costs(api) == {("acme", "2026-10"): "6"}
+        booked = api.services.true_ups.run("acme", Month(FIRST, UTC_ZONE), by="test")
+        assert len(booked.changes.written) == 1
+        rule = Rule(
+            name="rest",
+            members=Dimension.TENANT,
+            method=Method.FIXED,
+            shares={"t": Decimal("0.25")},
+            effective_from=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        assert api.services.allocation_rules.set(rule, expected_version=0, by="test").rule == rule
+        done = api.services.allocator.run(Month(FIRST, UTC_ZONE), by="test")
+        assert [part.amount for part in done.borne] == [1_500_000_000_000]
+        assert api.services.allocator.run(Month(FIRST, UTC_ZONE), by="test").changes.any is False

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from attribution.dimensions import Dimension
 from attribution.measures import Measure
 from attribution.query import Tag
-from finance.allocation import InvalidRule, Method, Rule, in_force, share_out, weights
+from finance.allocation.rules import InvalidRule, Method, Rule, in_force, share_out, weights
+from finance.allocation.shares import NothingToShareBy, largest_remainder
 from finance.bookings import in_storable_parts
-from finance.shares import NothingToShareBy, largest_remainder
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from core.database import Database, UtcDateTime
 from core.errors import Conflict, NotFound
 from core.money import plain
 from core.time import NaiveDatetime
-from finance.allocation import Method, Rule
+from finance.allocation.rules import Method, Rule
 from tenants.audit import Action, record
 
 

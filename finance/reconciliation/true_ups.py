@@ -19,11 +19,11 @@ from attribution.store import Store
 from core.database import Database
 from core.errors import NotFound
 from core.money import from_pico, plain
-from finance.allocations import Month
+from finance.allocation.allocator import Month
 from finance.bills.providers import provider_of
 from finance.bookings import BLANK, Book, Changes, changes, digest, enter, in_storable_parts
-from finance.reconciliation import Cell, Place
-from finance.reconciling import TRUE_UP, Reconciler, Reconciliation, day_start
+from finance.reconciliation.comparison import Cell, Place
+from finance.reconciliation.reconciler import TRUE_UP, Reconciler, Reconciliation, day_start
 from tenants.audit import Action
 
 METHOD_ID: Final = "true-up@1"
@@ -139,7 +139,7 @@ class TrueUps:
                     "workload": "interactive",
                     "provider_name": provider,
                     "provider_account": place.account or "",
-                    "request_model": cell.name or place.model or "",
+                    "request_model": "" if place.model is None else cell.name or place.model,
                     "status": "ok",
                     "effective_cost": cost,
                     "billing_currency": self._currency,

@@ -190,6 +190,18 @@ def test_a_true_up_follows_a_rewritten_bill_and_late_usage(embedded_api: Api) ->
     assert reconcile(api)["total"]["difference"] == "0"
 
 
+def test_a_bill_without_models_is_trued_up_day_by_day(embedded_api: Api) -> None:
+    api = embedded_api
+    api.post_events([usage("a", "1.00"), usage("b", "1.00", request_model="o4-mini", response_model="")])
+    post_bill(api, openai_costs((DAY, "", "2.5")))
+    assert "MODEL" not in reconcile(api)["comparedBy"]
+    assert true_up(api)["report"]["charges"] == [
+        {"day": DAY.isoformat(), "model": None, "category": "usage", "amount": "0.5", "cause": "UNDETERMINED"}
+    ]
+    query = f'{{ events({WINDOW}, where: {{source: {{eq: "bill"}}}}) {{ nodes {{ requestModel effectiveCost }} }} }}'
+    assert api.data(query)["events"]["nodes"] == [{"requestModel": None, "effectiveCost": "0.5"}]
+
+
 def test_a_true_up_leaves_days_alone_that_no_bill_covers(embedded_api: Api) -> None:
     api = embedded_api
     api.post_events([usage("a", "1.00"), usage("b", "7", day=NEXT)])

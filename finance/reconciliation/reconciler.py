@@ -29,13 +29,13 @@ from core.database import Database
 from core.errors import InvalidInput
 from core.money import to_pico
 from core.time import Granularity, Window
-from finance.allocations import SOURCE as ALLOCATION
+from finance.allocation.allocator import SOURCE as ALLOCATION
+from finance.allocation.shares import largest_remainder
 from finance.bills.providers import provider_of
 from finance.bills.stored import Bill, current_bills
 from finance.bills.words import TokenType
-from finance.model_names import model_key
-from finance.reconciliation import USAGE, Attributed, Comparison, Tolerance, compare, complete_days
-from finance.shares import largest_remainder
+from finance.reconciliation.comparison import USAGE, Attributed, Comparison, Tolerance, compare, complete_days
+from finance.reconciliation.model_names import model_key
 from pricing.book import PriceBook
 from tenants.scope import Scope
 

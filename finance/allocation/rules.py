@@ -15,7 +15,7 @@ from attribution.measures import Measure
 from attribution.query import EVERYTHING, Attribute, Filter, validate_filter
 from core.errors import InvalidInput
 from core.money import SCALE, quantize
-from finance.shares import largest_remainder
+from finance.allocation.shares import largest_remainder
 
 MAX_MEMBERS: Final = 10_000
 _NAME_LENGTH: Final = 100

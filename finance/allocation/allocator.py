@@ -24,8 +24,8 @@ from core.database import Database
 from core.errors import InvalidInput
 from core.money import from_pico, plain
 from core.time import Granularity, Window, midnight
-from finance.allocation import MEMBERS, Rule, Sharing, Weight, in_force, share_out, weights
-from finance.allocation_rules import AllocationRules
+from finance.allocation.rulebook import AllocationRules
+from finance.allocation.rules import MEMBERS, Rule, Sharing, Weight, in_force, share_out, weights
 from finance.bookings import MAX_ROWS, Book, Changes, TooManyRows, changes, digest, enter, in_storable_parts
 from tenants.audit import Action
 from tenants.scope import Scope

@@ -1,0 +1,1 @@
+"""Shared costs: who bears them, by which rule, exactly."""
