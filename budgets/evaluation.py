@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -98,7 +98,7 @@ def answered(terms: Iterable[Term], spending: Spending) -> list[Term]:
     return [term for term in terms if all(map(spending.knows, slices([term])))]
 
 
-def evaluate(terms: Sequence[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
+def evaluate(terms: Collection[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
     """How each budget stands at `now`."""
     passages = {(period, zone): Passage.of(period, now, zone) for period, zone in {_passing(term) for term in terms}}
     return {term.definition.id: _state(term, spending, habits, passages[_passing(term)], now) for term in terms}

@@ -17,6 +17,7 @@ from budgets.guarding import guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
+from budgets.pacing import Paced
 from budgets.spending import Plan
 from budgets.status import BudgetState, Snapshot
 from budgets.targets import Definition, Targets
@@ -86,18 +87,18 @@ class Round:
         """How everything stands, by what the store answers."""
         habits = self._habits(definitions, now)
         terms, ended, watched = (
-            current_terms(definitions, now),
-            ended_terms(definitions, now),
+            current_terms(Paced(definitions), now),
+            ended_terms(Paced(definitions), now),
             watches(definitions, now),
         )
-        plan = Plan([*slices(terms), *slices(ended), *(watch.slice for watch in watched)])
+        plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in watched)]))
         spending = plan.answer_what_can_be(self._ask)
         told, over = (answered(each, spending) for each in (terms, ended))
         guarded = [watch for watch in watched if spending.knows(watch.slice)]
         asked = {term.definition.id for term in terms} | {watch.definition.id for watch in watched}
         known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
         return _Assessment(
-            Snapshot(now, evaluate(told, spending, habits, now), guard(guarded, spending, now)),
+            Snapshot(now, evaluate(Paced(told), spending, habits, now), guard(guarded, spending, now)),
             evaluate(over, spending, {}, now).values(),
             asked - known,
         )
