@@ -248,7 +248,7 @@ def set_targets(api: Api, name: str, where: str) -> None:
     span = f'{{between: {{start: "{ago(days=3)}", end: "{ago(days=-3)}"}}}}'
     for mutation in (
         f'createBudget(input: {{{common}, amount: "0.1", period: {span}, each: {{dimension: TENANT}}}})',
-        f'createGuardrail(input: {{{common}, measure: ERROR_RATE, bound: "0.1"}})',
+        f'createGuardrail(input: {{{common}, measure: ERROR_RATE, bound: "0.1", intervalMinutes: 1440}})',
     ):
         (answer,) = api.data(f"mutation {{ {mutation} {{ errors {{ code }} }} }}").values()
         assert answer == {"errors": []}
