@@ -32,7 +32,7 @@ def bill_door(services: Services, admission: Admission) -> Endpoint:
         principal.scope.require_unrestricted("bills")
         wanted = _wanted(request)
         body = await receive(request, limit)
-        outcome = await run_in_threadpool(services.bills.run, io.BytesIO(body), wanted, by=principal.name)
+        outcome = await run_in_threadpool(services.money.bills.run, io.BytesIO(body), wanted, by=principal.name)
         return JSONResponse(told(outcome), 200 if outcome.done else BAD_REQUEST)
 
     return guarded(admission.holding(post), services, Permission.FINANCE)

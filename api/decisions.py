@@ -136,8 +136,8 @@ class Decisions:
     """The endpoints of one process' decider."""
 
     def __init__(self, services: Services) -> None:
-        self._decider = services.decider
-        self._tiers = services.tier_mirror
+        self._decider = services.watch.decider
+        self._tiers = services.money.tier_mirror
 
     async def decide(self, request: Request) -> Response:
         """`POST /v1/decisions`: 200 whatever the answer."""

@@ -120,7 +120,7 @@ class Exports:
             return await self._services.read(next, parts, None)
 
     async def _names(self, scope: Scope) -> dict[str, str]:
-        tenants = await self._services.read(self._services.tenants.all, scope.tenant)
+        tenants = await self._services.read(self._services.money.tenants.all, scope.tenant)
         return {tenant.tenant_id: tenant.name for tenant in tenants if tenant.name}
 
     async def _unpriced(self, query: ExportQuery, given: Mapping[str, str]) -> int:

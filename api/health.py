@@ -99,7 +99,7 @@ class _CourierCollector(Collector):
     """Reads the courier's own counts."""
 
     def __init__(self, services: Services) -> None:
-        self._courier = services.courier
+        self._courier = services.telling.courier
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of notifications."""

@@ -32,7 +32,7 @@ class RevenueDoor:
         body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
         receipt = await services.read(
             receive,
-            services.actuals,
+            services.money.actuals,
             split_items(body, settings.max_body_events),
             currency=settings.currency,
             scope=principal.scope,

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from sqlmodel import Session
-
-from attribution.event import EventRow
+from api.parts.money import Money
+from api.parts.telling import Telling, announce, tell
+from api.parts.watch import Watch
 from attribution.failures import StoreUnavailable
-from attribution.measures import Measure
 from attribution.store import Store
-from budgets.breaches import Breaches
-from budgets.decisions import Decider, WhenStale
-from budgets.digests import Digests
-from budgets.evaluator import LEASE_NAME, Evaluator
-from budgets.lease import Lease
-from budgets.live import Live
-from budgets.notices import Notice
-from budgets.openings import Openings
-from budgets.relay import Relay
-from budgets.round import Round
-from budgets.stream import SnapshotStream
-from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
-from core.time import parse_timezone
-from finance.allocation.allocator import Allocator
-from finance.allocation.rulebook import AllocationRules
-from finance.bills.importing import BillImporter
-from finance.reconciliation.reconciler import Reconciler
-from finance.reconciliation.true_ups import TrueUps
-from finance.revenue.actual import Actuals
-from finance.revenue.books import Bookkeeping
-from finance.statements.closing import Closer
-from finance.statements.drafting import Drafting
-from finance.statements.tier_charges import RevenueCharges
-from finance.tier_mirror import TierMirror
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
 from ingest.rating import Rater
@@ -49,17 +23,9 @@ from ingest.repricing import Repricer
 from ingest.repricings import Ledger
 from ingest.spool import Spool
 from ingest.writer import Writer
-from notifications.channels import Channels
-from notifications.courier import Courier
-from notifications.outbox import Outbox, enqueue
-from notifications.senders import Senders
-from notifications.topics import BY_NAME, Topic
 from pricing.book import PriceBook
-from tenants.directory import Tenants
 from tenants.erasures import ErasedUsers
 from tenants.keys import KeyRing
-from tenants.scope import Scope
-from tenants.tiers import Tiers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,76 +49,18 @@ class Services:
             retention_days=settings.retention_days,
             redact=redaction(self.erased),
         )
-        self.tenants = Tenants(self.database)
-        additive = {measure.spec.name for measure in Measure if measure.spec.additive}
-        self.tiers = Tiers(self.database, settings.currency, additive)
-        self.actuals = Actuals(self.database, settings.currency)
-        self.bookkeeping = Bookkeeping(self.tenants, self.tiers, self.actuals)
-        self.tier_mirror = TierMirror(self.database, self.tenants, self.store)
-        spool = Spool(settings.data_dir / "spool", settings.spool_max_bytes)
-        writer = Writer(
-            self.store,
-            spool,
-            insert_rows=settings.insert_rows,
-            queue_rows=settings.ingest_queue_events,
-            patience_seconds=settings.insert_patience_seconds,
-        )
+        self.telling = Telling(settings, self.database)
+        self.money = Money(settings, self.database, self.store, self.book, announce)
+        self.watch = Watch(settings, self.database, self.store, tell=tell, told=self.telling.courier.wake)
         self.rejected = RejectedEvents(self.database, settings.rejected_events_kept, self.erased)
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
-        self.allocation_rules = AllocationRules(self.database)
-        self.allocator = Allocator(self.store, self.database)
-        self.bills = BillImporter(self.store, self.database, settings.currency)
-        self.targets, self.breaches, self.live = Targets(self.database), Breaches(self.database), Live()
-        lease = Lease(self.database, LEASE_NAME)
-        self.evaluator = Evaluator(
-            self.targets,
-            Round(self.store.slices, self.database, self.targets, lease, tell=_tell, currency=settings.currency),
-            lease,
-            self.live,
-            None if self.store.is_embedded else Relay(self.database),  # an embedded store has one process
-            interval_seconds=settings.budget_interval_seconds,
-        )
-        self.reconciler = Reconciler(self.store, self.database, self.book, lateness_days=settings.bill_lateness_days)
-        self.true_ups = TrueUps(
-            self.store,
-            self.database,
-            self.reconciler,
-            currency=settings.currency,
-            tolerance_percent=settings.reconciliation_tolerance,
-        )
-        self.openings = Openings(self.database, self.targets, self.live)
-        self.snapshots = SnapshotStream(self.live)
-        self.decider = Decider(
-            self.live,
-            stale_seconds=settings.decisions_stale_seconds,
-            when_stale=WhenStale(settings.decisions_when_stale),
-        )
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self._stored)
+        writer = _writer(self.store, settings)
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self.watch.stored)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
-        self._keeping: asyncio.Task[None] | None = None
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""
-        zone = parse_timezone(settings.billing_timezone)
-        charges = RevenueCharges(self.store.report, self.bookkeeping)
-        drafting = Drafting(self.store, charges, zone, settings.currency, settings.retention_days)
-        self.statements = Closer(self.database, drafting, _announce)
-        self.channels = Channels(self.database)
-        self.outbox = Outbox(self.database)
-        self.senders = Senders(smtp_url=settings.smtp_url, mail_sender=settings.mail_sender)
-        self.courier = Courier(
-            self.outbox,
-            self.channels,
-            self.senders,
-            max_attempts=settings.notification_attempts,
-            first_pause_seconds=settings.notification_pause_seconds,
-            kept_days=settings.notifications_kept_days,
-        )
-        self.live.listen(lambda _: self.courier.wake())  # an evaluation may have something to tell
-        self.digests = Digests(
-            self.database, self.targets, self.live, self.store.report, zone=zone, currency=settings.currency
-        )
         self._readers = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="read")
 
     def migrate(self) -> None:
@@ -181,27 +89,18 @@ class Services:
     async def start(self) -> None:
         """Begin what goes on by itself: storing what was spooled, copying tiers, telling what is due, evaluating."""
         await self.pipeline.start()
-        await self.read(self.tier_mirror.follow)
-        self._keeping = asyncio.create_task(self.tier_mirror.keep())
-        await self.courier.start()
-        await self.evaluator.start()
-        await self.digests.start()
-
-    def end_subscriptions(self) -> None:
-        """Tell nobody anything any more."""
-        self.openings.close()
-        self.snapshots.close()
+        await self.read(self.money.tier_mirror.follow)
+        self.money.start()
+        await self.telling.courier.start()
+        await self.watch.start()
 
     async def close(self) -> None:
         """Store what still waits, then let go of everything."""
-        self.end_subscriptions()
-        if self._keeping is not None:
-            self._keeping.cancel()
+        self.watch.end_subscriptions()
+        self.money.close()
         await self.pipeline.close()
-        await self.digests.close()
-        await self.evaluator.close()
-        await self.courier.close()
-        await self.senders.close()
+        await self.watch.close()
+        await self.telling.close()
         self.release()
 
     def release(self) -> None:
@@ -212,24 +111,12 @@ class Services:
         self.store.close()
         self.database.close()
 
-    def _stored(self, rows: Sequence[EventRow]) -> None:
-        """Budgets may have been touched, and reservations have their events."""
-        self.decider.stored(rows, datetime.now(UTC))
-        self.evaluator.wake()
 
-
-def _tell(session: Session, notice: Notice) -> None:
-    enqueue(
-        session,
-        BY_NAME[notice.topic],
-        notice.payload,
-        channels=notice.channels,
-        dedupe_key=notice.dedupe_key,
-        scope=Scope(team=notice.team or None),
+def _writer(store: Store, settings: Settings) -> Writer:
+    return Writer(
+        store,
+        Spool(settings.data_dir / "spool", settings.spool_max_bytes),
+        insert_rows=settings.insert_rows,
+        queue_rows=settings.ingest_queue_events,
+        patience_seconds=settings.insert_patience_seconds,
     )
-
-
-def _announce(session: Session, statement: Mapping[str, Any]) -> None:
-    whose = Scope(tenant=str(statement["tenant"]).replace("\0", "\N{REPLACEMENT CHARACTER}"))
-    key = f"statement:{statement['number']}"
-    enqueue(session, Topic.STATEMENT_CLOSED, statement, dedupe_key=key, scope=whose)

@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is under way; subscriptions would never end by themselves."""
-        self._services.end_subscriptions()
+        self._services.watch.end_subscriptions()
         await super().shutdown(sockets)
 
 

@@ -112,10 +112,10 @@ class Statements:
         """`GET /v1/statements/preview?period=&tenant=`: what closing would write; by default the month that runs."""
         given = parameters(request, "period", "tenant")
         services, now = self._services, datetime.now(UTC)
-        period = given.get("period") or str(BillingPeriod.of(now, services.statements.timezone))
+        period = given.get("period") or str(BillingPeriod.of(now, services.money.statements.timezone))
         tenant = tenant_meant(_caller(request).scope, given.get("tenant"))
         month = BillingPeriod.parse(period)
-        draft = await services.read(services.statements.preview, tenant, month, now=now)
+        draft = await services.read(services.money.statements.preview, tenant, month, now=now)
         body = orjson.dumps({"preview": draft.content(), "as_of": now.isoformat()})
         return Response(body, media_type=_TYPES["json"], headers={"cache-control": "no-store"})
 
@@ -137,7 +137,7 @@ class Statements:
 
 async def close_in_time(services: Services, asked: Asked, *, by: str, now: datetime) -> Outcome:
     """The outcome of closing for as long as one request may take, worked out beside the readers."""
-    return await asyncio.to_thread(services.statements.close, asked, by=by, now=now, seconds=SECONDS_PER_CALL)
+    return await asyncio.to_thread(services.money.statements.close, asked, by=by, now=now, seconds=SECONDS_PER_CALL)
 
 
 def document(statement: Statement) -> dict[str, Any]:

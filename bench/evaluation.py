@@ -57,7 +57,7 @@ def _measure(chunks: Sequence[Chunk], directory: Path, runs: int, budgets: int) 
     with closing(clickhouse_connect.get_client(interface="chdb", path=str(directory / "events"))) as client:
         fill(client, chunks)
     for terms in islice(_budgets(), budgets):
-        services.targets.create(terms, by="bench")
+        services.watch.targets.create(terms, by="bench")
     figure = _figure(services, min(runs, 10))
     services.release()
     return figure
@@ -74,7 +74,7 @@ def _figure(services: Services, runs: int) -> Figure:
 
     lease = Lease(services.database, LEASE_NAME)
     lease.hold()
-    evaluation = Round(ask, services.database, services.targets, lease, tell=None, currency="USD")
+    evaluation = Round(ask, services.database, services.watch.targets, lease, tell=None, currency="USD")
     evaluation.run(datetime.now(UTC))
     took, alone, members = [], [], 0
     for _ in range(runs):
@@ -92,7 +92,7 @@ def _figure(services: Services, runs: int) -> Figure:
         ratio=median(took) / median(alone),
         aim=f"under {AIM_SECONDS:g} s",
         met=median(took) < AIM_SECONDS,
-        note=f"{len(services.targets.all()):,} budgets, {members:,} members, {len(bare)} statements",
+        note=f"{len(services.watch.targets.all()):,} budgets, {members:,} members, {len(bare)} statements",
     )
 
 

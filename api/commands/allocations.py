@@ -37,7 +37,9 @@ def run_allocation(
     month = Month.parse(period, parse_timezone(timezone))
     services = open_services(settings_with(data_dir=data_dir))
     try:
-        done = services.allocator.preview(month) if dry_run else services.allocator.run(month, by=COMMAND_LINE)
+        done = (
+            services.money.allocator.preview(month) if dry_run else services.money.allocator.run(month, by=COMMAND_LINE)
+        )
     finally:
         services.release()
     _tell(done, dry_run=dry_run)

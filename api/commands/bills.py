@@ -49,7 +49,7 @@ def import_bill(
     services = open_services(settings_with(data_dir=data_dir))
     try:
         with file.open("rb") as opened:
-            outcome = services.bills.run(opened, wanted, by=COMMAND_LINE)
+            outcome = services.money.bills.run(opened, wanted, by=COMMAND_LINE)
     finally:
         services.release()
     _tell(outcome)
@@ -89,7 +89,7 @@ def remove_bill(
 
     services = open_services(settings_with(data_dir=data_dir))
     try:
-        bill = services.bills.remove(number, by=COMMAND_LINE)
+        bill = services.money.bills.remove(number, by=COMMAND_LINE)
     finally:
         services.release()
     say(f"removed the bill of {bill.provider} for {bill.period:%Y-%m}")
@@ -134,7 +134,7 @@ def true_up(
     month = Month.parse(period, UTC)
     services = open_services(settings_with(data_dir=data_dir))
     try:
-        ups = services.true_ups
+        ups = services.money.true_ups
         done = ups.preview(provider, month) if dry_run else ups.run(provider, month, by=COMMAND_LINE)
     finally:
         services.release()

@@ -44,7 +44,7 @@ def close(
     asked = Asked(BillingPeriod.parse(period), Scope(), tenant)
     services = open_services(settings_with(data_dir=data_dir))
     try:
-        (_preview if dry_run else _close)(services.statements, asked)
+        (_preview if dry_run else _close)(services.money.statements, asked)
     finally:
         services.release()
 

@@ -59,13 +59,13 @@ async def bring_money(services: Services, end: datetime) -> None:
     fees = [last.first, end.date().replace(day=1)]
     await services.pipeline.ingest([_fee(first) for first in fees], door=EVENTS, scope=Scope())
     with suppress(RuleChanged):  # a load that was interrupted had set it
-        services.allocation_rules.set(_rule(last), expected_version=0, by=BY)
-    services.allocator.run(last, by=BY)
+        services.money.allocation_rules.set(_rule(last), expected_version=0, by=BY)
+    services.money.allocator.run(last, by=BY)
     for provider, write in (("openai", _openai), ("anthropic", _anthropic), ("google", _google)):
-        sent = services.reconciler.attributed(provider, last.window, UTC_ZONE)
+        sent = services.money.reconciler.attributed(provider, last.window, UTC_ZONE)
         if sent:
             wanted = Wanted(file_name=f"{provider}-{last}")
-            services.bills.run(io.BytesIO("\n".join(write(last, sent)).encode()), wanted, by=BY)
+            services.money.bills.run(io.BytesIO("\n".join(write(last, sent)).encode()), wanted, by=BY)
 
 
 def _last_month(today: date) -> date:

@@ -43,7 +43,7 @@ def set_targets(services: Services, now: datetime) -> None:
     """Set those that there are not yet."""
     for terms in (*_Budgets(services, now).all(), *_guardrails()):
         try:
-            services.targets.create(terms, by="demo")
+            services.watch.targets.create(terms, by="demo")
         except NameTaken:
             continue
 

@@ -97,14 +97,14 @@ def agree(services: Services, *, events: int, end: datetime) -> None:
     last = Granularity.MONTH.first_day(month - timedelta(days=1))
     before_last = Granularity.MONTH.first_day(last - timedelta(days=1))
     beginning = _instant(before_last - timedelta(days=120))
-    known = {tier.key for tier in services.tiers.all()}
+    known = {tier.key for tier in services.money.tiers.all()}
     for tier in TIERS:
         if tier.key not in known:
-            services.tiers.create(tier.key, tier.name, timezone=tier.timezone, by=BY)
-        services.tiers.set_terms(tier.key, beginning, scaled(tier.terms, events), by=BY)
+            services.money.tiers.create(tier.key, tier.name, timezone=tier.timezone, by=BY)
+        services.money.tiers.set_terms(tier.key, beginning, scaled(tier.terms, events), by=BY)
         if tier.later is not None:
             rise = _instant(before_last + timedelta(days=14))
-            services.tiers.set_terms(tier.key, rise, scaled(tier.later, events), note="Price rise", by=BY)
+            services.money.tiers.set_terms(tier.key, rise, scaled(tier.later, events), note="Price rise", by=BY)
     _place(services, beginning, upgrade=_instant(last + timedelta(days=14)))
     _invoice(services, last, month, events)
 
@@ -115,12 +115,12 @@ def _place(services: Services, beginning: datetime, *, upgrade: datetime) -> Non
         if tenant.tenant_id == UNASSIGNED:
             continue
         name = tenant.tenant_id.replace("-", " ").title()
-        services.tenants.save(TenantChange(tenant.tenant_id, f"cus_{number:04}", name), by=BY)
+        services.money.tenants.save(TenantChange(tenant.tenant_id, f"cus_{number:04}", name), by=BY)
         overrides = CONTRACT if tenant.tenant_id == WITH_A_CONTRACT else NO_OVERRIDES
         placement = Placement(tenant.tenant_id, tiers[tenant.plan], beginning, overrides=overrides)
-        services.tenants.place(placement, by=BY)
-    services.tenants.place(Placement(UPGRADED, "enterprise", upgrade), by=BY)
-    services.tier_mirror.refresh()
+        services.money.tenants.place(placement, by=BY)
+    services.money.tenants.place(Placement(UPGRADED, "enterprise", upgrade), by=BY)
+    services.money.tier_mirror.refresh()
 
 
 def _invoice(services: Services, start: date, end: date, events: int) -> None:
@@ -134,7 +134,7 @@ def _invoice(services: Services, start: date, end: date, events: int) -> None:
         amount=amount,
         currency=services.settings.currency,
     )
-    services.actuals.enter([item], by=BY)
+    services.money.actuals.enter([item], by=BY)
 
 
 def _instant(day: date) -> datetime:

@@ -218,7 +218,7 @@ async def allocation_rules(info: Information) -> list[AllocationRuleType] | None
     context = info.context
     if not context.scope(Permission.FINANCE).unrestricted:
         return []
-    rows: Sequence[AllocationRule] = await context.services.read(context.services.allocation_rules.versions)
+    rows: Sequence[AllocationRule] = await context.services.read(context.services.money.allocation_rules.versions)
     return [_rule_type(row) for row in rows]
 
 
@@ -230,7 +230,7 @@ async def set_allocation_rule(
     context = info.context
     _require(context)
     try:
-        rules = context.services.allocation_rules
+        rules = context.services.money.allocation_rules
         row = await context.services.read(
             rules.set, _rule(input), expected_version=input.expected_version, by=context.principal.name
         )
@@ -248,7 +248,7 @@ async def retire_allocation_rule(
     _require(context)
     try:
         row = await context.services.read(
-            context.services.allocation_rules.retire,
+            context.services.money.allocation_rules.retire,
             input.name,
             effective_from=input.effective_from,
             expected_version=input.expected_version,
@@ -268,7 +268,7 @@ async def run_allocation(
     """Share out the month's charges as the rules say. Run again, it replaces: nothing is allocated twice."""
     context = info.context
     _require(context)
-    allocator = context.services.allocator
+    allocator = context.services.money.allocator
     try:
         month = Month.parse(period, parse_timezone(timezone))
         if dry_run:

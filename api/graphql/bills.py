@@ -159,7 +159,7 @@ async def bills(
     context = info.context
     if not context.scope(Permission.FINANCE).unrestricted:
         return []
-    found = await context.services.read(context.services.reconciler.bills, provider)
+    found = await context.services.read(context.services.money.reconciler.bills, provider)
     return [bill_type(bill) for bill in found]
 
 
@@ -185,7 +185,7 @@ async def bill_lines(
     size = check_page_size(first, context.services.settings.max_page_rows)
     place = decode_cursor(after, question, int, int, int, int) if after is not None else None
     found = await context.services.read(
-        context.services.reconciler.lines,
+        context.services.money.reconciler.lines,
         provider_of(provider),
         time_range.window(context.now, zone),
         where,
@@ -210,7 +210,7 @@ async def remove_bill(
     context.scope(Permission.FINANCE).require_unrestricted("bills")
     try:
         number = int(id) if id.isascii() and id.isdigit() and len(id) < 10 else 0
-        bill = await context.services.read(context.services.bills.remove, number, by=context.principal.name)
+        bill = await context.services.read(context.services.money.bills.remove, number, by=context.principal.name)
     except NotFound as error:
         return RemoveBillPayload(bill=None, errors=[user_error(error)])
     return RemoveBillPayload(bill=bill_type(bill), errors=[])

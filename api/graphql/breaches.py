@@ -160,7 +160,7 @@ async def breaches(
     """The thresholds that were crossed, newest first, those of deleted budgets and guardrails too."""
     context, question = info.context, fingerprint("breaches", state, kind, target, team, since)
     size, scope = check_page_size(first, MAX_PAGE), context.scope()
-    known = {each.id: each for each in await context.services.read(context.services.targets.ever)}
+    known = {each.id: each for each in await context.services.read(context.services.watch.targets.ever)}
     wanted = [
         id_
         for id_, each in known.items()
@@ -172,7 +172,7 @@ async def breaches(
     targets = await context.services.read(_visible_versions, context, wanted, scope)
     before = decode_cursor(after, question, int)[0] if after is not None else None
     asked = Asked(targets, state or (), since, first=size + 1, before=before)
-    rows = await context.services.read(context.services.breaches.find, asked)
+    rows = await context.services.read(context.services.watch.breaches.find, asked)
     cursors = [encode_cursor(question, int(row.id or 0)) for row in rows[:size]]
     return BreachConnection(
         nodes=[breach(row, known[row.target_id]) for row in rows[:size]],
@@ -184,7 +184,7 @@ def _visible_versions(context: Context, ids: Sequence[int], scope: Scope) -> Map
     """The versions of the targets that counted nothing outside of the scope: it may have been another filter once."""
     if scope.unrestricted:
         return dict.fromkeys(ids, ())
-    said = context.services.targets.versions(ids)
+    said = context.services.watch.targets.versions(ids)
     return {
         id_: [version for version, (_, terms) in enumerate(versions, 1) if is_visible(terms.where, scope)]
         for id_, versions in said.items()
@@ -208,11 +208,11 @@ def _acknowledge(context: Context, id_: str, note: str) -> Breach:
     scope, services = context.scope(Permission.EDIT), context.services
     if len(note) > MAX_NOTE:
         raise InvalidTarget("note", f"it has at most {MAX_NOTE:,} characters")
-    row = services.breaches.get(number(id_))
-    definition = next(each for each in services.targets.ever() if each.id == row.target_id)
+    row = services.watch.breaches.get(number(id_))
+    definition = next(each for each in services.watch.targets.ever() if each.id == row.target_id)
     versions = _visible_versions(context, [row.target_id], scope)[row.target_id]
     if not is_visible(definition.terms.where, scope) or (versions and row.target_version not in versions):
         raise NoSuchBreach(id_)
     if not is_own(definition.terms.team, scope):
         raise OutsideScope(f"it belongs to team {definition.terms.team!r}")
-    return breach(services.breaches.acknowledge(number(id_), note, by=context.principal.name), definition)
+    return breach(services.watch.breaches.acknowledge(number(id_), note, by=context.principal.name), definition)

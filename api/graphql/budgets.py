@@ -69,7 +69,7 @@ async def budgets(
     shown = rest[:size]
     nodes = await context.services.read(_nodes, context, shown, seen, set(selected_names(info.selected_fields)))
     cursors = [encode_cursor(question, each.id) for each in shown]
-    snapshot = context.services.live.snapshot
+    snapshot = context.services.watch.live.snapshot
     return BudgetConnection(
         nodes=nodes,
         page_info=page_info(cursors, has_next=len(rest) > size, has_previous=after is not None),
@@ -91,7 +91,7 @@ def _is_wanted(
 
 def state_of(context: Context, definition: Definition) -> BudgetState | None:
     """How the budget stood under its present terms; None when that was not evaluated yet."""
-    state = context.services.live.snapshot.budgets.get(definition.id)
+    state = context.services.watch.live.snapshot.budgets.get(definition.id)
     return state if state and state.version == definition.version else None
 
 
@@ -122,7 +122,7 @@ def _courses(context: Context, shown: Sequence[Definition], selected: Collection
     services, now, terms = context.services, context.now, current_terms(shown, context.now)
     pasts = [past_slice(term, HISTORY_PERIODS) for term in terms] if "history" in selected else []
     spending = Plan([*pasts, *map(series_slice, terms)]).answer(services.store.slices)
-    versions = services.targets.versions([each.id for each in shown]) if pasts else {}
+    versions = services.watch.targets.versions([each.id for each in shown]) if pasts else {}
     return {
         (id_ := term.definition.id): (
             past(term, HISTORY_PERIODS, spending, versions[id_], now) if pasts else [],
@@ -140,7 +140,7 @@ async def create_budget(
 
     def create(context: Context) -> Definition:
         terms = confined(input.terms(), context.scope(Permission.EDIT))
-        return context.services.targets.create(terms, by=context.principal.name)
+        return context.services.watch.targets.create(terms, by=context.principal.name)
 
     return await _changed(info.context, create)
 
@@ -156,7 +156,7 @@ async def update_budget(
     def update(context: Context) -> Definition:
         before = at_version(editable(context, Kind.BUDGET, id), version)
         terms = confined(input.terms(), context.scope(Permission.EDIT))
-        return context.services.targets.update(before, terms, by=context.principal.name)
+        return context.services.watch.targets.update(before, terms, by=context.principal.name)
 
     return await _changed(info.context, update)
 
@@ -170,7 +170,7 @@ async def delete_budget(
 
     def delete(context: Context) -> None:
         before = at_version(editable(context, Kind.BUDGET, id), version)
-        context.services.targets.delete(before, by=context.principal.name)
+        context.services.watch.targets.delete(before, by=context.principal.name)
 
     return await _changed(info.context, delete)
 
@@ -184,7 +184,7 @@ async def mute_budget(
 
     def mute(context: Context) -> Definition:
         before = editable(context, Kind.BUDGET, id)
-        return context.services.targets.mute(before, until, by=context.principal.name)
+        return context.services.watch.targets.mute(before, until, by=context.principal.name)
 
     return await _changed(info.context, mute)
 
@@ -195,7 +195,7 @@ async def _changed(context: Context, change: Callable[[Context], Definition | No
         changed = await context.services.read(change, context)
     except (InvalidInput, Conflict, NotFound) as error:
         return BudgetPayload(budget=None, errors=[user_error(error)])
-    context.services.evaluator.wake()
+    context.services.watch.evaluator.wake()
     if changed is None:
         return BudgetPayload(budget=None, errors=[])
     seen = await context.services.read(visible, context, Kind.BUDGET, context.scope())

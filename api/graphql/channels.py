@@ -118,7 +118,7 @@ async def channels(info: Information) -> list[Channel] | None:
     scope = context.scope(Permission.EDIT)
     if scope.tenant is not None or scope.environment is not None:
         return []
-    rows = await context.services.read(context.services.channels.every)
+    rows = await context.services.read(context.services.telling.channels.every)
     return [_channel(row) for row in rows if scope.team in {None, row.team}]
 
 
@@ -130,7 +130,9 @@ async def create_channel(
     context = _operator(info)
     try:
         wanted = NewChannel(input.name, input.kind, input.address, tuple(input.topics), input.team, input.secret)
-        row, secret = await context.services.read(context.services.channels.create, wanted, by=context.principal.name)
+        row, secret = await context.services.read(
+            context.services.telling.channels.create, wanted, by=context.principal.name
+        )
     except (InvalidInput, Conflict) as error:
         return CreateChannelPayload(channel=None, secret=None, errors=[user_error(error)])
     return CreateChannelPayload(channel=_channel(row), secret=secret, errors=[])
@@ -147,7 +149,7 @@ async def rotate_channel_secret(
     context = _operator(info)
     try:
         secret = await context.services.read(
-            context.services.channels.rotate,
+            context.services.telling.channels.rotate,
             name,
             overlap=timedelta(seconds=overlap_seconds),
             by=context.principal.name,
@@ -161,7 +163,7 @@ async def delete_channel(info: Information, name: Name) -> DeleteChannelPayload 
     """Delete a channel. What still waits for it becomes a dead letter, to be retried once there is one of that name."""
     context = _operator(info)
     try:
-        await context.services.read(context.services.channels.delete, name, by=context.principal.name)
+        await context.services.read(context.services.telling.channels.delete, name, by=context.principal.name)
     except NotFound as error:
         return DeleteChannelPayload(deleted=False, errors=[user_error(error)])
     return DeleteChannelPayload(deleted=True, errors=[])
@@ -171,8 +173,8 @@ async def test_channel(info: Information, name: Name) -> TestChannelPayload | No
     """Send a test to a channel, now and once, and say whether it was taken."""
     context = _operator(info)
     try:
-        channel = await context.services.read(context.services.channels.get, name)
-        await context.services.senders.send(channel, trial_letter(channel, by=context.principal.name))
+        channel = await context.services.read(context.services.telling.channels.get, name)
+        await context.services.telling.senders.send(channel, trial_letter(channel, by=context.principal.name))
     except (NotFound, NotDelivered) as error:
         return TestChannelPayload(delivered=False, errors=[user_error(error)])
     return TestChannelPayload(delivered=True, errors=[])

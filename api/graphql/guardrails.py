@@ -198,7 +198,7 @@ async def guardrails(
 
 
 def _node(context: Context, definition: Definition) -> Guardrail:
-    found = context.services.live.snapshot.guardrails
+    found = context.services.watch.live.snapshot.guardrails
     return _guardrail(definition, [status for (id_, _), status in found.items() if id_ == definition.id])
 
 
@@ -210,7 +210,7 @@ async def create_guardrail(
 
     def create(context: Context) -> Definition:
         terms = confined(input.terms(), context.scope(Permission.EDIT))
-        return context.services.targets.create(terms, by=context.principal.name)
+        return context.services.watch.targets.create(terms, by=context.principal.name)
 
     return await _changed(info.context, create)
 
@@ -226,7 +226,7 @@ async def update_guardrail(
     def update(context: Context) -> Definition:
         before = at_version(editable(context, Kind.GUARDRAIL, id), version)
         terms = confined(input.terms(), context.scope(Permission.EDIT))
-        return context.services.targets.update(before, terms, by=context.principal.name)
+        return context.services.watch.targets.update(before, terms, by=context.principal.name)
 
     return await _changed(info.context, update)
 
@@ -240,7 +240,7 @@ async def delete_guardrail(
 
     def delete(context: Context) -> None:
         before = at_version(editable(context, Kind.GUARDRAIL, id), version)
-        context.services.targets.delete(before, by=context.principal.name)
+        context.services.watch.targets.delete(before, by=context.principal.name)
 
     return await _changed(info.context, delete)
 
@@ -254,7 +254,7 @@ async def mute_guardrail(
 
     def mute(context: Context) -> Definition:
         before = editable(context, Kind.GUARDRAIL, id)
-        return context.services.targets.mute(before, until, by=context.principal.name)
+        return context.services.watch.targets.mute(before, until, by=context.principal.name)
 
     return await _changed(info.context, mute)
 
@@ -264,5 +264,5 @@ async def _changed(context: Context, change: Callable[[Context], Definition | No
         changed = await context.services.read(change, context)
     except (InvalidInput, Conflict, NotFound) as error:
         return GuardrailPayload(guardrail=None, errors=[user_error(error)])
-    context.services.evaluator.wake()
+    context.services.watch.evaluator.wake()
     return GuardrailPayload(guardrail=None if changed is None else _node(context, changed), errors=[])

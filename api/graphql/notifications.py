@@ -95,7 +95,9 @@ async def notifications(
     scope = context.scope(Permission.EDIT)
     size = check_page_size(first, MAX_PAGE)
     before = decode_cursor(after, question, int)[0] if after is not None else None
-    rows = await context.services.read(context.services.outbox.find, scope, first=size + 1, before=before, state=state)
+    rows = await context.services.read(
+        context.services.telling.outbox.find, scope, first=size + 1, before=before, state=state
+    )
     shown = rows[:size]
     cursors = [encode_cursor(question, int(row.id or 0)) for row in shown]
     return NotificationConnection(
@@ -112,8 +114,8 @@ async def retry_notifications(
     context = info.context
     scope = context.scope(Permission.EDIT)
     wanted = [_number(id_) for id_ in ids[: check_page_size(max(1, len(ids)), MAX_PAGE)]]
-    rows = await context.services.read(context.services.outbox.retry, scope, wanted, by=context.principal.name)
-    context.services.courier.wake()
+    rows = await context.services.read(context.services.telling.outbox.retry, scope, wanted, by=context.principal.name)
+    context.services.telling.courier.wake()
     return RetryNotificationsPayload(notifications=[_node(row) for row in rows])
 
 

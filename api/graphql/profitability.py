@@ -176,8 +176,8 @@ def _check_percent(name: str, value: Decimal) -> None:
 def ask(context: Context, asked: Question, floor_percent: Decimal | None = None) -> Profitability:
     """The answer to the question, from both stores as they are now."""
     services = context.services
-    services.tier_mirror.follow()
-    books = services.bookkeeping.books(asked.window, asked.scope.tenant)
+    services.money.tier_mirror.follow()
+    books = services.money.bookkeeping.books(asked.window, asked.scope.tenant)
     return profitability(services.store.report, books, asked, floor_percent=floor_percent)
 
 

@@ -184,7 +184,7 @@ async def reconciliation(
     size = check_page_size(first, settings.max_page_rows)
     skipped = decode_cursor(after, question, int)[0] if after is not None else 0
     window, zone = _window(context, period, time_range, timezone), parse_timezone(timezone)
-    reconcile = context.services.reconciler.reconcile
+    reconcile = context.services.money.reconciler.reconcile
     found = await context.services.read(reconcile, provider, window, tolerance_percent=percent, zone=zone)
     return None if found is None else _answer(found, asked, percent, slice(skipped, skipped + size), question)
 

@@ -80,7 +80,7 @@ async def actual_revenue(
     size = check_page_size(first, MAX_PAGE)
     offset = decode_cursor(after, question, int)[0] if after is not None else 0
     window = time_range.window(context.now, zone)
-    rows = await context.services.read(context.services.actuals.between, window, scope.tenant or tenant)
+    rows = await context.services.read(context.services.money.actuals.between, window, scope.tenant or tenant)
     found = [row for row in rows if tenant in {None, row.tenant_id}]
     page = found[offset : offset + size]
     cursors = [encode_cursor(question, offset + place) for place in range(1, len(page) + 1)]

@@ -82,12 +82,12 @@ def _asked(scope: Scope, context: Context, time_range: TimeRange, timezone: str,
 
 
 def _books(context: Context, asked: Question) -> Books:
-    context.services.tier_mirror.follow()
-    return context.services.bookkeeping.books(asked.window, asked.scope.tenant)
+    context.services.money.tier_mirror.follow()
+    return context.services.money.bookkeeping.books(asked.window, asked.scope.tenant)
 
 
 def _simulate(context: Context, asked: Question, tier: str, terms: TierTerms) -> Simulation:
-    context.services.tiers.check(terms)
+    context.services.money.tiers.check(terms)
     return simulate(context.services.store.report, _books(context, asked), asked, tier, terms)
 
 
@@ -95,7 +95,7 @@ def _suggest(
     context: Context, asked: Question, tier: str, margin_percent: Decimal, measure: Measure | None
 ) -> list[Suggestion]:
     if measure is not None:
-        context.services.tiers.check(TierOverrides(meters=(Meter(measure.spec.name),)))
+        context.services.money.tiers.check(TierOverrides(meters=(Meter(measure.spec.name),)))
     report, name = context.services.store.report, measure.spec.name if measure else None
     return suggest(report, _books(context, asked), asked, tier, margin_percent, measure=name)
 

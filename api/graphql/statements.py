@@ -200,7 +200,7 @@ async def statement_preview(
     tenant: Annotated[str | None, strawberry.argument(description="Whose; default: the key's own tenant.")] = None,
 ) -> StatementPreview | None:
     """What a statement would say now, late changes of closed months too. Null for keys that see part of a tenant."""
-    context, closer = info.context, info.context.services.statements
+    context, closer = info.context, info.context.services.money.statements
     scope = context.scope(Permission.FINANCE)
     if not covers_tenants(scope):
         return None
@@ -244,6 +244,6 @@ async def reopen_statement(
 
 
 async def _reopen(context: Context, number: int, reason: str) -> Statement:
-    closer, scope = context.services.statements, context.scope(Permission.FINANCE)
+    closer, scope = context.services.money.statements, context.scope(Permission.FINANCE)
     by, now = context.principal.name, context.now
     return _statement(await context.services.read(closer.reopen, number, reason, scope=scope, by=by, now=now))

@@ -58,7 +58,7 @@ async def breach_opened(
     """Every breach that opens from now on, or opens again, wherever it was found, within a second or two."""
     context = info.context
     context.scope()
-    async with aclosing(context.services.openings.listen()) as openings:
+    async with aclosing(context.services.watch.openings.listen()) as openings:
         async for row, definition in openings:
             scope = await context.scope_now()
             if (
@@ -80,7 +80,7 @@ async def budget_status(
     if ids is not None and len(ids) > MAX_IDS:
         raise TooManyBudgets
     wanted, told = None if ids is None else {number(id_) for id_ in ids}, dict[int, object]()
-    async with aclosing(context.services.snapshots.listen()) as snapshots:
+    async with aclosing(context.services.watch.snapshots.listen()) as snapshots:
         async for snapshot in snapshots:
             for state in _watched(snapshot, await context.scope_now(), wanted, team):
                 if (essence := _essence(state)) != told.get(state.budget_id):

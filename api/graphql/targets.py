@@ -111,13 +111,13 @@ def number(id_: str) -> int:
 
 def visible(context: Context, kind: Kind, scope: Scope) -> list[Definition]:
     """The live targets of that kind that lie within the scope, oldest first."""
-    definitions = context.services.targets.all()
+    definitions = context.services.watch.targets.all()
     return [each for each in definitions if each.kind is kind and is_visible(each.terms.where, scope)]
 
 
 def visible_one(context: Context, kind: Kind, id_: str, scope: Scope) -> Definition:
     """The target of that id. Raises NoSuchTarget when there is none within the scope."""
-    definition = context.services.targets.find(kind, number(id_))
+    definition = context.services.watch.targets.find(kind, number(id_))
     if not is_visible(definition.terms.where, scope):
         raise NoSuchTarget(kind, id_)
     return definition

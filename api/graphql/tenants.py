@@ -194,10 +194,10 @@ def _everyone(context: Context, scope: Scope) -> list[Tenant]:
     """Entered and seen tenants, by id. A team or an environment knows those it has seen."""
     services = context.services
     seen = _seen(context, scope)
-    entered = {row.tenant_id: row for row in services.tenants.all(scope.tenant)}
+    entered = {row.tenant_id: row for row in services.money.tenants.all(scope.tenant)}
     is_whole = scope.team is None and scope.environment is None
     assignments: defaultdict[str, list[TierAssignment]] = defaultdict(list)
-    for each in services.tenants.assignments(scope.tenant):
+    for each in services.money.tenants.assignments(scope.tenant):
         assignments[each.tenant_id].append(each)
     known = ({*seen, *entered} if is_whole else {*seen}) - {UNATTRIBUTED}
     return [
@@ -260,7 +260,7 @@ async def save_tenant(
     except InvalidInput as error:
         return TenantPayload(tenant=None, errors=[user_error(error)])
     return await _changed(
-        context, context.services.tenants.save, change, expected_version=input.expected_version, by=by
+        context, context.services.money.tenants.save, change, expected_version=input.expected_version, by=by
     )
 
 
@@ -272,13 +272,13 @@ async def assign_tier(
     context, by = info.context, changer(info.context)
     try:
         placement = input.placement()
-        context.services.tiers.check(placement.overrides)
+        context.services.money.tiers.check(placement.overrides)
     except InvalidInput as error:
         return TenantPayload(tenant=None, errors=[user_error(error)])
     payload = await _changed(
-        context, context.services.tenants.place, placement, expected_version=input.expected_version, by=by
+        context, context.services.money.tenants.place, placement, expected_version=input.expected_version, by=by
     )
-    await context.services.read(context.services.tier_mirror.follow)
+    await context.services.read(context.services.money.tier_mirror.follow)
     return payload
 
 
@@ -290,7 +290,7 @@ async def _changed(
         row = await services.read(change, *args, **kwargs)
     except (InvalidInput, Conflict, NotFound) as error:
         return TenantPayload(tenant=None, errors=[user_error(error)])
-    assignments = await services.read(services.tenants.assignments, row.tenant_id)
+    assignments = await services.read(services.money.tenants.assignments, row.tenant_id)
     seen = await services.read(_seen, context, Scope(tenant=row.tenant_id))
     tenant = _tenant(context, row.tenant_id, row, assignments, seen.get(row.tenant_id, _Seen()))
     return TenantPayload(tenant=tenant, errors=[])

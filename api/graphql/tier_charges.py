@@ -78,8 +78,8 @@ class TierCharges:
 
 def _charges(context: Context, asked: Question, tenant: str) -> TierCharges:
     services = context.services
-    services.tier_mirror.follow()
-    books = services.bookkeeping.books(asked.window, tenant)
+    services.money.tier_mirror.follow()
+    books = services.money.bookkeeping.books(asked.window, tenant)
     charged = charge(services.store.report, asked.scope, books.contracts, books.definitions, [asked.window])
     lines = [line for each in charged for line in each.lines]
     cents = iter(to_cents([line.amount for line in lines]))

@@ -130,10 +130,10 @@ async def tiers(
 def _tiers(context: Context, tenant_id: str | None) -> list[Tier]:
     services = context.services
     versions: defaultdict[str, list[VersionRow]] = defaultdict(list)
-    for version in services.tiers.versions():
+    for version in services.money.tiers.versions():
         versions[version.tier].append(version)
-    had = {each.tier for each in services.tenants.assignments(tenant_id)} if tenant_id is not None else None
-    return [_tier(row, versions[row.key]) for row in services.tiers.all() if had is None or row.key in had]
+    had = {each.tier for each in services.money.tenants.assignments(tenant_id)} if tenant_id is not None else None
+    return [_tier(row, versions[row.key]) for row in services.money.tiers.all() if had is None or row.key in had]
 
 
 def changer(context: Context) -> str:
@@ -160,7 +160,7 @@ async def create_tier(
     context, by = info.context, changer(info.context)
     return await _changed(
         context,
-        context.services.tiers.create,
+        context.services.money.tiers.create,
         input.key,
         input.name,
         description=input.description,
@@ -177,7 +177,7 @@ async def update_tier(
     context, by = info.context, changer(info.context)
     return await _changed(
         context,
-        context.services.tiers.update,
+        context.services.money.tiers.update,
         input.key,
         name=input.name,
         description=input.description,
@@ -198,7 +198,7 @@ async def set_tier_terms(
         return TierPayload(tier=None, errors=[user_error(error)])
     return await _changed(
         context,
-        context.services.tiers.set_terms,
+        context.services.money.tiers.set_terms,
         input.tier,
         input.effective_from,
         terms,

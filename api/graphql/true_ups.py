@@ -68,7 +68,7 @@ async def true_up(
     """
     context = info.context
     context.scope(Permission.FINANCE).require_unrestricted("bills")
-    ups = context.services.true_ups
+    ups = context.services.money.true_ups
     try:
         month = Month.parse(period, UTC)
         if dry_run:

@@ -20,9 +20,9 @@ from tests.notifications.receivers import wait_until
 
 def watch(api: Api, *budgets: Any) -> None:
     """Set the budgets, and wait until they are evaluated."""
-    made = [api.services.targets.create(each, by="test") for each in budgets]
-    api.services.evaluator.wake()
-    wait_until(lambda: {each.id for each in made} <= set(api.services.live.snapshot.budgets))
+    made = [api.services.watch.targets.create(each, by="test") for each in budgets]
+    api.services.watch.evaluator.wake()
+    wait_until(lambda: {each.id for each in made} <= set(api.services.watch.live.snapshot.budgets))
 
 
 def ask(api: Api, *, key: str | None = None, **said: Any) -> Any:
@@ -103,9 +103,9 @@ def test_every_dimension_can_be_said(embedded_api: Api) -> None:
 
 def test_a_tenants_tier_is_known_without_being_said(embedded_api: Api) -> None:
     api, services = embedded_api, embedded_api.services
-    services.tiers.create("free", "Free", by="test")
-    services.tenants.place(Placement("acme", "free", datetime(2026, 1, 1, tzinfo=UTC)), by="test")
-    services.tier_mirror.refresh()
+    services.money.tiers.create("free", "Free", by="test")
+    services.money.tenants.place(Placement("acme", "free", datetime(2026, 1, 1, tzinfo=UTC)), by="test")
+    services.money.tier_mirror.refresh()
     watch(api, terms(0, name="free tier", where=is_(Dimension.TIER, "free")))
     assert ask(api).json()["budget"]["name"] == "free tier"
     assert ask(api, tenant_id="globex").json()["reason"] == "no_budget"

@@ -48,16 +48,16 @@ def services(embedded_clickhouse: EmbeddedClickHouse, tmp_path: Path) -> Any:
 @pytest.mark.slow
 def test_three_bills_differ_by_three_percent_and_are_trued_up_to_nothing(services: Services) -> None:
     causes = {"openai": Cause.MISSING_TRAFFIC, "anthropic": Cause.MISSING_TRAFFIC, "google": Cause.PRICE_DIFFERENCE}
-    assert {bill.provider for bill in services.reconciler.bills()} == causes.keys()
+    assert {bill.provider for bill in services.money.reconciler.bills()} == causes.keys()
     for provider, cause in causes.items():
-        found = services.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal("0.01"))
+        found = services.money.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal("0.01"))
         assert found is not None
         total = found.comparison.total
         surplus = from_pico(total.causes[cause]) / from_pico(total.attributed)
         assert round(surplus, 3) == Decimal("0.030")
         assert total.cause is cause
-        services.true_ups.run(provider, MONTH, by="test")
-        after = services.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal(1))
+        services.money.true_ups.run(provider, MONTH, by="test")
+        after = services.money.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal(1))
         assert after is not None
         assert after.comparison.total.difference == 0
         assert from_pico(after.comparison.total.billed) == sum(bill.cost for bill in after.bills)
@@ -65,6 +65,6 @@ def test_three_bills_differ_by_three_percent_and_are_trued_up_to_nothing(service
 
 @pytest.mark.slow
 def test_last_months_fee_is_allocated_and_this_months_is_not(services: Services) -> None:
-    assert services.allocator.preview(MONTH).changes.any is False
+    assert services.money.allocator.preview(MONTH).changes.any is False
     this = Month(END.date().replace(day=1), UTC_ZONE)
-    assert services.allocator.preview(this).changes.any is True
+    assert services.money.allocator.preview(this).changes.any is True

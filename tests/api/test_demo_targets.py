@@ -40,7 +40,7 @@ def test_some_are_fine_and_others_are_not(embedded_clickhouse: EmbeddedClickHous
 def evaluated(services: Services) -> Snapshot:
     lease = Lease(services.database, "test")
     lease.hold()
-    tools = (services.store.slices, services.database, services.targets, lease)
+    tools = (services.store.slices, services.database, services.watch.targets, lease)
     return Round(*tools, tell=None, currency="USD").run(datetime.now(UTC))
 
 

@@ -86,7 +86,7 @@ def test_news_are_delivered_and_dead_letters_sent_again(embedded_api: Api, hook:
     with api.services.database.session() as session:
         enqueue(session, Topic.BREACH_OPENED, {"budget": "b"}, channels=["ops"], scope=Scope(team="search"))
         session.commit()
-    api.services.courier.wake()
+    api.services.telling.courier.wake()
     wait_until(lambda: api.data(DEAD)["notifications"]["nodes"])
     (dead,) = api.data(DEAD)["notifications"]["nodes"]
     assert (dead["channel"], dead["topic"], dead["attempts"], dead["dueAt"]) == ("ops", "BREACH_OPENED", 1, None)

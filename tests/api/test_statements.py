@@ -177,7 +177,7 @@ def test_a_webhook_tells_of_a_new_statement_once(billed: Api) -> None:
     with http_receiver() as hook:
         channel = {"name": "billing", "kind": "WEBHOOK", "address": hook.url, "topics": ["STATEMENT_CLOSED"]}
         assert billed.data(create, input=channel)["createChannel"]["errors"] == []
-        billed.services.tenants.save(TenantChange("initech", external_id="cus_9"), by="test")
+        billed.services.money.tenants.save(TenantChange("initech", external_id="cus_9"), by="test")
         for _ in range(2):
             rest(billed, "/close", method="POST", json={"period": str(LAST_MONTH), "tenant": "initech"})
         wait_until(lambda: len(hook.requests) == 1)

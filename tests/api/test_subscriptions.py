@@ -61,13 +61,13 @@ def subscribed(api: Api, query: str, key: str | None = None, **variables: Any) -
 
 
 def listeners(services: Services) -> int:
-    return len(services.openings._listeners) + len(services.snapshots._listeners)
+    return len(services.watch.openings._listeners) + len(services.watch.snapshots._listeners)
 
 
 def watch(api: Api, *budgets: Any) -> list[int]:
-    made = [api.services.targets.create(each, by="test").id for each in budgets]
-    api.services.evaluator.wake()
-    wait_until(lambda: set(made) <= set(api.services.live.snapshot.budgets))
+    made = [api.services.watch.targets.create(each, by="test").id for each in budgets]
+    api.services.watch.evaluator.wake()
+    wait_until(lambda: set(made) <= set(api.services.watch.live.snapshot.budgets))
     return made
 
 
@@ -150,10 +150,10 @@ def test_a_withdrawn_key_hears_nothing_more(embedded_api: Api) -> None:
 
 def test_nobody_looks_while_nobody_listens(embedded_api: Api) -> None:
     api = embedded_api
-    assert api.services.openings._task is None
+    assert api.services.watch.openings._task is None
     with subscribed(api, OPENED):
-        assert api.services.openings._task is not None
-    wait_until(lambda: api.services.openings._task is None)
+        assert api.services.watch.openings._task is not None
+    wait_until(lambda: api.services.watch.openings._task is None)
 
 
 CREATE = """mutation { createBudget(input: {name: "acme", period: {every: DAY}, amount: "1"}) { budget { id } errors { message } } }"""

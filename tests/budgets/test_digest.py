@@ -58,20 +58,20 @@ def test_a_team_is_told_of_its_week_once(embedded_api: Api) -> None:
         for number, (feature, days, amount) in enumerate(spent)
     ]
     assert api.post_events([*events, events[0] | {"event_id": "x", "team": "chat"}]).json()["accepted"] == 5
-    made = services.targets.create(
+    made = services.watch.targets.create(
         terms(10, name="Search", team="search", where=is_(Dimension.TEAM, "search")), by="me"
     )
-    services.evaluator.wake()
-    wait_until(lambda: made.id in services.live.snapshot.budgets)
+    services.watch.evaluator.wake()
+    wait_until(lambda: made.id in services.watch.live.snapshot.budgets)
     for name, team in (("all", None), ("own", "search"), ("others", "chat")):
         address = "http://127.0.0.1:1/"
-        services.channels.create(NewChannel(name, Kind.SLACK, address, (Topic.DIGEST_WEEKLY,), team))
+        services.telling.channels.create(NewChannel(name, Kind.SLACK, address, (Topic.DIGEST_WEEKLY,), team))
     now = monday + timedelta(hours=9)
-    services.digests._told = None
-    assert services.digests.tell(now) == 2
-    services.digests._told = None
-    assert services.digests.tell(now) == 0
-    rows = services.outbox.find(Scope(), first=10)
+    services.watch.digests._told = None
+    assert services.watch.digests.tell(now) == 2
+    services.watch.digests._told = None
+    assert services.watch.digests.tell(now) == 0
+    rows = services.telling.outbox.find(Scope(), first=10)
     assert {row.channel for row in rows} == {"all", "own"}
     payload = json.loads(rows[0].payload)
     assert (payload["spent"], payload["previous"], payload["change"]) == ("6.5", "4", "+62.5 %")

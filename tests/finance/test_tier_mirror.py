@@ -13,30 +13,30 @@ JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _place(api: Api, tier: str = "pro") -> None:
-    api.services.tenants.place(Placement("acme", tier, JANUARY), by="test")
+    api.services.money.tenants.place(Placement("acme", tier, JANUARY), by="test")
 
 
 def test_a_change_reaches_the_store_and_nothing_is_written_without_one(embedded_api: Api):
     services = embedded_api.services
-    services.tiers.create("pro", "Pro", by="test")
+    services.money.tiers.create("pro", "Pro", by="test")
     _place(embedded_api)
-    services.tier_mirror.refresh()
+    services.money.tier_mirror.refresh()
     version, digest = services.store.newest_tier_history()
     assert version > 0
-    services.tiers.create("free", "Free", by="test")  # changes no assignment
-    services.tier_mirror.refresh()
+    services.money.tiers.create("free", "Free", by="test")  # changes no assignment
+    services.money.tier_mirror.refresh()
     assert services.store.newest_tier_history() == (version, digest)
     _place(embedded_api, "free")
-    services.tier_mirror.refresh()
+    services.money.tier_mirror.refresh()
     assert services.store.newest_tier_history() > (version, digest)
 
 
 def test_a_store_that_disagrees_is_mended_even_when_its_version_is_higher(embedded_api: Api):
     services = embedded_api.services
-    services.tiers.create("pro", "Pro", by="test")
+    services.money.tiers.create("pro", "Pro", by="test")
     _place(embedded_api)
     now = 0.0
-    mirror = TierMirror(services.database, services.tenants, services.store, clock=lambda: now)
+    mirror = TierMirror(services.database, services.money.tenants, services.store, clock=lambda: now)
     mirror.refresh()
     _, digest = services.store.newest_tier_history()
     services.store.put_tier_history(TierHistory(()), 1_000)

@@ -91,7 +91,7 @@ def test_a_line_at_fault_stops_the_whole_file(embedded_api: Api) -> None:
 def test_an_import_that_fails_half_way_leaves_what_was(embedded_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api = embedded_api
     post_bill(api, table("Acme,2026-10-01,5,USD"))
-    importer, store = api.services.bills, api.services.store
+    importer, store = api.services.money.bills, api.services.store
     appended = store.append
 
     def break_down(name: str, rows: Any) -> None:
@@ -107,7 +107,7 @@ def test_an_import_that_fails_half_way_leaves_what_was(embedded_api: Api, monkey
 
 def test_what_a_killed_import_left_is_never_seen_and_goes_with_the_next(embedded_api: Api) -> None:
     api = embedded_api
-    importer = api.services.bills
+    importer = api.services.money.bills
     post_bill(api, table("Acme,2026-10-01,5,USD"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(importer), "_put_in_force", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -131,7 +131,7 @@ def test_an_import_is_recorded(embedded_api: Api) -> None:
 
 
 def test_a_bill_in_batches_is_the_same_bill_on_both_engines(api: Api) -> None:
-    importer = api.services.bills
+    importer = api.services.money.bills
     importer._batch_lines = 7
     days = [FIRST + timedelta(days=i % 3) for i in range(20)]
     bill = openai_costs(*((day, f"model-{i}, input", f"0.{i + 1:02}", 10) for i, day in enumerate(days)))
@@ -161,7 +161,7 @@ def test_bills_and_rules_are_kept_in_either_database(
         for cost in ("5", "6"):
             assert post_bill(api, table(f"Acme,2026-10-01,{cost},USD")).json()["imported"] is True
         assert costs(api) == {("acme", "2026-10"): "6"}
-        booked = api.services.true_ups.run("acme", Month(FIRST, UTC_ZONE), by="test")
+        booked = api.services.money.true_ups.run("acme", Month(FIRST, UTC_ZONE), by="test")
         assert len(booked.changes.written) == 1
         rule = Rule(
             name="rest",
@@ -170,7 +170,7 @@ def test_bills_and_rules_are_kept_in_either_database(
             shares={"t": Decimal("0.25")},
             effective_from=datetime(2026, 1, 1, tzinfo=UTC),
         )
-        assert api.services.allocation_rules.set(rule, expected_version=0, by="test").rule == rule
-        done = api.services.allocator.run(Month(FIRST, UTC_ZONE), by="test")
+        assert api.services.money.allocation_rules.set(rule, expected_version=0, by="test").rule == rule
+        done = api.services.money.allocator.run(Month(FIRST, UTC_ZONE), by="test")
         assert [part.amount for part in done.borne] == [1_500_000_000_000]
-        assert api.services.allocator.run(Month(FIRST, UTC_ZONE), by="test").changes.any is False
+        assert api.services.money.allocator.run(Month(FIRST, UTC_ZONE), by="test").changes.any is False
