@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from api.auth import authenticate, guarded
+from api.auth import authenticate
 from api.bills import bill_door
 from api.catching_up import catching_up
 from api.decisions import decision_routes
@@ -32,7 +32,6 @@ from api.services import Services
 from api.statements import Statements
 from core.errors import ApportionError
 from ingest.exports import HEADERS
-from tenants.principal import Permission
 
 
 def make_app(services: Services) -> Starlette:
@@ -51,7 +50,7 @@ def make_app(services: Services) -> Starlette:
             *Statements(services).routes(),
             *Exports(services).routes(),
             Route("/v1/bills", bill_door(services, doors.admission), methods=["POST"]),
-            Route("/v1/revenue", guarded(RevenueDoor(services).post, services, Permission.FINANCE), methods=["POST"]),
+            *RevenueDoor(services).routes(),
             *graphiql_routes(),
             Route("/graphql", graphql, methods=list(ANY_METHOD)),
             WebSocketRoute("/graphql", graphql),

@@ -38,6 +38,7 @@ class Action(Enum):
     SAVE_TENANT = "tenant.save"
     ASSIGN_TIER = "tenant.assign_tier"
     IMPORT_REVENUE = "revenue.import"
+    WITHDRAW_REVENUE = "revenue.withdraw"
     CLOSE_STATEMENT = "statement.close"
     REOPEN_STATEMENT = "statement.reopen"
     SET_ALLOCATION_RULE = "allocation_rule.set"

@@ -16,6 +16,7 @@ from api.services import Services
 from core.time import Granularity
 from finance.revenue.actual import RevenueItem
 from tenants.directory import Placement, TenantChange
+from tenants.scope import Scope
 from tenants.terms import NO_OVERRIDES, Band, Meter, Seats, TierOverrides, TierTerms
 
 USUAL_EVENTS: Final = 300_000
@@ -134,7 +135,7 @@ def _invoice(services: Services, start: date, end: date, events: int) -> None:
         amount=amount,
         currency=services.settings.currency,
     )
-    services.money.actuals.enter([item], by=BY)
+    services.money.actuals.enter([item], scope=Scope(), by=BY)
 
 
 def _instant(day: date) -> datetime:

@@ -29,6 +29,7 @@ _ACTIONS = {
     Action.SAVE_TENANT: "What is known of a tenant was changed.",
     Action.ASSIGN_TIER: "A tenant got a tier for a time, or lost it.",
     Action.IMPORT_REVENUE: "Actual revenue was entered.",
+    Action.WITHDRAW_REVENUE: "An item of actual revenue was withdrawn.",
     Action.CLOSE_STATEMENT: "A tenant's month was closed into a statement.",
     Action.REOPEN_STATEMENT: "A statement was reopened; the details say why.",
     Action.SET_ALLOCATION_RULE: "An allocation rule got a version; the target is its name.",

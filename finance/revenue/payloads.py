@@ -6,22 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from core.errors import ApportionError, Forbidden
+from core.errors import ApportionError
 from core.time import Granularity
-from finance.revenue.actual import Actuals, Entry, InvalidRevenue, RevenueItem
+from finance.revenue.actual import Actuals, Entry, InvalidRevenue, OtherTenant, RevenueItem, check_year
 from tenants.scope import Scope
-
-
-class OtherTenant(Forbidden):
-    """The sender's scope covers another tenant."""
-
-    def __init__(self, tenant_id: str) -> None:
-        super().__init__(f"this key is scoped to tenant {tenant_id!r} and cannot enter another's revenue")
-        self.field = "tenant_id"
 
 
 class RevenuePayload(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -64,7 +57,7 @@ def receive(
     actuals: Actuals, bodies: Sequence[bytes] | Sequence[Mapping[str, Any]], *, currency: str, scope: Scope, by: str
 ) -> RevenueReceipt:
     """The receipt of these JSON texts, or of these rows of CSV; the usable ones are entered."""
-    return _entered(actuals, _read(actuals, bodies, currency=currency, scope=scope), by)
+    return _entered(actuals, _read(actuals, bodies, currency=currency, scope=scope), scope, by)
 
 
 def examine(actuals: Actuals, rows: Sequence[Mapping[str, Any]], *, currency: str) -> RevenueReceipt:
@@ -79,15 +72,19 @@ def _read(
     return [_item(actuals, index, body, currency, scope) for index, body in enumerate(bodies)]
 
 
-def _entered(actuals: Actuals, found: Sequence[RevenueItem | Refusal], by: str) -> RevenueReceipt:
+def _entered(actuals: Actuals, found: Sequence[RevenueItem | Refusal], scope: Scope, by: str) -> RevenueReceipt:
+    usable = [(index, each) for index, each in enumerate(found) if isinstance(each, RevenueItem)]
+    entries = actuals.enter([item for _, item in usable], scope=scope, by=by)
     refused = [each for each in found if isinstance(each, Refusal)]
-    entries = actuals.enter([each for each in found if isinstance(each, RevenueItem)], by=by)
+    for (index, _), entry in zip(usable, entries, strict=True):
+        if isinstance(entry, OtherTenant):
+            refused.append(_refusal(index, entry))
     return RevenueReceipt(
         accepted=entries.count(Entry.ACCEPTED),
         unchanged=entries.count(Entry.UNCHANGED),
         corrected=entries.count(Entry.CORRECTED),
         rejected=len(refused),
-        errors=refused,
+        errors=sorted(refused, key=attrgetter("index")),
     )
 
 
@@ -103,8 +100,12 @@ def _item(
     except msgspec.DecodeError as error:
         return Refusal(index, "INVALID_REVENUE", str(error), None)
     except ApportionError as error:
-        return Refusal(index, error.code, str(error), getattr(error, "field", None))
+        return _refusal(index, error)
     return item
+
+
+def _refusal(index: int, error: ApportionError) -> Refusal:
+    return Refusal(index, error.code, str(error), getattr(error, "field", None))
 
 
 def _decoded(body: bytes | Mapping[str, Any]) -> RevenuePayload:
@@ -146,4 +147,5 @@ def _period(payload: RevenuePayload) -> tuple[date, date]:
         first = date.fromisoformat(f"{payload.period}-01")
     except ValueError:
         raise InvalidRevenue("period", "write a month as in '2026-10'") from None
+    check_year("period", first)
     return first, Granularity.MONTH.next_day(first)

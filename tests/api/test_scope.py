@@ -337,6 +337,40 @@ def test_revenue_is_entered_for_whole_tenants_in_scope_only(embedded_api: Api) -
     assert _post_revenue(api, api.make_key(Role.FINANCE, team="t"), "mine").status_code == 403
 
 
+def test_revenue_stays_its_tenants_unless_a_key_without_a_scope_moves_it(embedded_api: Api) -> None:
+    api = embedded_api
+    mine, other = (api.make_key(Role.FINANCE, tenant=tenant) for tenant in ("mine", "other"))
+    assert _post_revenue(api, mine, "mine").json()["accepted"] == 1
+    stolen = _post_revenue(api, other, "other").json()
+    assert (stolen["accepted"], stolen["corrected"], stolen["errors"][0]["code"]) == (0, 0, "FORBIDDEN")
+    assert "mine" not in stolen["errors"][0]["message"]
+    assert _paid(api, mine) == [("mine", "5")]
+    assert _post_revenue(api, api.key, "other").json()["corrected"] == 1
+    assert (_paid(api, mine), _paid(api, other)) == ([], [("other", "5")])
+
+
+def test_revenue_is_withdrawn_in_scope_only_and_on_record(embedded_api: Api) -> None:
+    api = embedded_api
+    mine, other = (api.make_key(Role.FINANCE, tenant=tenant) for tenant in ("mine", "other"))
+    _post_revenue(api, mine, "mine")
+    assert [_withdraw(api, key) for key in (other, api.make_key(Role.FINANCE, team="t"))] == [404, 403]
+    assert _paid(api, mine) == [("mine", "5")]
+    assert [_withdraw(api, mine) for _ in range(2)] == [204, 404]
+    assert _paid(api, mine) == []
+    newest = api.data("{ auditLog(first: 1) { nodes { action target } } }")["auditLog"]["nodes"]
+    assert newest == [{"action": "WITHDRAW_REVENUE", "target": "revenue api 1"}]
+
+
+def _withdraw(api: Api, key: str) -> int:
+    return int(api.client.delete("/v1/revenue/api/1", headers={"authorization": f"Bearer {key}"}).status_code)
+
+
+def _paid(api: Api, key: str) -> list[tuple[str, str]]:
+    days = 'timeRange: {between: {start: "2026-10-01T00:00:00Z", end: "2026-11-01T00:00:00Z"}}'
+    found = api.graphql(f"{{ actualRevenue({days}) {{ nodes {{ tenant amount }} }} }}", key=key)["data"]
+    return [(node["tenant"], node["amount"]) for node in found["actualRevenue"]["nodes"]]
+
+
 def _post_revenue(api: Api, key: str, tenant: str) -> Any:
     item = {"id": "1", "tenant_id": tenant, "period": "2026-10", "amount": "5"}
     return api.client.post("/v1/revenue", json=item, headers={"authorization": f"Bearer {key}"})
