@@ -52,7 +52,8 @@ class Money:
             currency=currency,
             tolerance_percent=settings.reconciliation_tolerance,
         )
-        zone, charges = parse_timezone(settings.billing_timezone), RevenueCharges(store.report, self.bookkeeping)
+        zone = parse_timezone(settings.billing_timezone)
+        charges = RevenueCharges(store.report, self.bookkeeping, self.tier_mirror.refresh)
         self.statements = Closer(database, Drafting(store, charges, zone, currency, settings.retention_days), announce)
         self._keeping: asyncio.Task[None] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -22,10 +22,15 @@ ACTUAL = "actual"
 
 @dataclass(frozen=True, slots=True)
 class RevenueCharges:
-    """What tenants owe by their tiers' terms, and what was said to be paid in its place."""
+    """What tenants owe by their tiers' terms, and what was said to be paid in its place.
+
+    `refresh` makes the events store's copy of the tiers equal to the database's, or raises Unavailable: a statement is
+    never changed, so usage is not read by tiers of a moment ago.
+    """
 
     report: Report
     bookkeeping: Bookkeeping
+    refresh: Callable[[], None]
 
     def tenants(self, window: Window) -> Iterable[str]:
         """The tenants with a tier or actual revenue in the window."""
@@ -35,6 +40,7 @@ class RevenueCharges:
 
     def lines(self, tenant_id: str, months: Sequence[Window]) -> Iterator[tuple[Window, TierChargeLine]]:
         """The tenant's charges of each month by tier, kind and measure. They add up to its revenue."""
+        self.refresh()
         books = self.bookkeeping.books(Window(months[0].start, months[-1].end), tenant_id)
         yield from self._modelled(tenant_id, months, books)
         yield from _actual(months, books)

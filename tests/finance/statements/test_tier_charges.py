@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from tenants.directory import Placement, Tenants
 from tests.app import Api
 from tests.finance.profit.conftest import company as sold
 
@@ -56,3 +58,10 @@ def test_actual_revenue_that_comes_after_closing_is_an_adjustment(sold: Api) -> 
         ("2026-10", "pro", "overage", "-14.5"),
         ("2026-10", "pro", "period_fee", "-31"),
     ]
+
+
+def test_they_follow_a_tier_that_another_process_gave_just_now(sold: Api) -> None:
+    placed = Placement("stray", "pro", datetime(2026, 10, 1, tzinfo=UTC))
+    Tenants(sold.services.database).place(placed, by="another process")
+    said = [charge for *_, charge, _ in charges(close(sold, "2026-10")["stray"])]
+    assert said == ["discount", "included", "period_fee"]
