@@ -129,7 +129,7 @@ class Statements:
         outcome = await close_in_time(self._services, asked, by=_caller(request).name, now=datetime.now(UTC))
         body = {
             "closed": [_summary(statement) for statement in outcome.closed],
-            "closed_before": [_summary(statement) for statement in outcome.closed_before],
+            "closed_before": outcome.closed_before,
             "remaining": outcome.remaining,
         }
         return Response(orjson.dumps(body), media_type=_TYPES["json"])

@@ -69,7 +69,7 @@ def _close(closer: Closer, asked: Asked) -> None:
         header = ["number", "revision", "tenant", "lines", "cost", "of it adjustments", "charges", "checksum"]
         show(header, [_row(statement) for statement in outcome.closed])
     if outcome.closed_before:
-        note(f"{len(outcome.closed_before)} were closed before and stay as they are")
+        note(f"{outcome.closed_before} were closed before and stay as they are")
     say(f"{len(outcome.closed)} statements of {asked.period} closed")
 
 

@@ -225,7 +225,7 @@ async def close_statements(
         return CloseStatementsPayload(closed=[], closed_before=0, remaining=0, errors=[user_error(error)])
     return CloseStatementsPayload(
         closed=[_statement(stored) for stored in outcome.closed],
-        closed_before=len(outcome.closed_before),
+        closed_before=outcome.closed_before,
         remaining=outcome.remaining,
         errors=[],
     )

@@ -174,6 +174,13 @@ def tenants(session: Session) -> set[str]:
     return set(session.exec(select(StatementRecord.tenant_id).distinct()))
 
 
+def holders(session: Session, period: BillingPeriod) -> set[str]:
+    """Every tenant with a statement of that month that holds."""
+    reopened = select(StatementReopening.number)
+    of_month = col(StatementRecord.period) == str(period), col(StatementRecord.number).not_in(reopened)
+    return set(session.exec(select(StatementRecord.tenant_id).where(*of_month)))
+
+
 def periods_of_everyone(session: Session) -> set[BillingPeriod]:
     """Every month that has any statement."""
     return {BillingPeriod.parse(text) for text in session.exec(select(StatementRecord.period).distinct())}

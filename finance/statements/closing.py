@@ -97,10 +97,13 @@ def covers_tenants(scope: Scope) -> bool:
 
 @dataclass
 class Outcome:
-    """What a call of `close` came to. `remaining` tenants were not reached: call again."""
+    """What a call of `close` came to.
+
+    For `closed_before` tenants the month was closed already; `remaining` ones were not reached: call again.
+    """
 
     closed: list[Statement] = field(default_factory=list)
-    closed_before: list[Statement] = field(default_factory=list)
+    closed_before: int = 0
     remaining: int = 0
 
 
@@ -140,7 +143,7 @@ class Closer:
         PeriodDropped or TimezoneChanged; Unavailable part-way leaves what was closed closed.
         """
         self._check(asked.period, now)
-        tenants, outcome = self._tenants(asked, now), Outcome()
+        tenants, outcome = self._open(asked, now)
         until = self._monotonic() + seconds
         for done, tenant_id in enumerate(tenants):
             told(done, len(tenants))
@@ -154,11 +157,9 @@ class Closer:
     def drafts(self, asked: Asked, *, now: datetime) -> Iterator[Draft]:
         """What `close` would close now, one tenant after another. Raises what `close` does."""
         self._check(asked.period, now)
-        for tenant_id in self._tenants(asked, now):
+        for tenant_id in self._open(asked, now)[0]:
             with self._database.session() as session:
                 account = books.account(session, tenant_id)
-            if asked.period in account.holding:
-                continue
             draft = self._drafting.draft(tenant_id, asked.period, account, now)
             if draft.lines or asked.only:
                 yield draft
@@ -186,7 +187,7 @@ class Closer:
         with self._locked() as session:
             account = books.account(session, tenant_id)
             if asked.period in account.holding:
-                outcome.closed_before.append(account.holding[asked.period])
+                outcome.closed_before += 1  # somebody else was faster
                 return
             draft = self._drafting.draft(tenant_id, asked.period, account, now)
             if draft.lines or asked.only:
@@ -203,6 +204,14 @@ class Closer:
     def _locked(self) -> Iterator[Session]:
         with self._database.lock(), self._database.session() as session:
             yield session
+
+    def _open(self, asked: Asked, now: datetime) -> tuple[list[str], Outcome]:
+        """The tenants meant whose month is not closed, and an outcome that counts the others."""
+        tenants = self._tenants(asked, now)
+        with self._database.session() as session:
+            held = books.holders(session, asked.period)
+        rest = [tenant_id for tenant_id in tenants if tenant_id not in held]
+        return rest, Outcome(closed_before=len(tenants) - len(rest))
 
     def _tenants(self, asked: Asked, now: datetime) -> list[str]:
         if asked.only is not None:

@@ -226,7 +226,7 @@ def test_a_key_of_one_tenant_reaches_that_tenants_statements(billed: Api) -> Non
     closing = {"period": str(LAST_MONTH), "tenant": "acme"}
     assert code(rest(billed, "/close", key=key, method="POST", json=closing)) == (403, "FORBIDDEN")
     own = rest(billed, "/close", key=key, method="POST", json={"period": str(LAST_MONTH)}).json()
-    assert (own["closed"], [each["statement"]["number"] for each in own["closed_before"]]) == ([], [2])
+    assert (own["closed"], own["closed_before"]) == ([], 1)
     assert [n["number"] for n in billed.data(FIELDS[0], key=key)["statements"]["nodes"]] == [2]
     assert billed.data(FIELDS[1], key=key)["statement"] is None
     assert (

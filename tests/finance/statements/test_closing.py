@@ -106,7 +106,7 @@ def test_everyone_who_had_anything_gets_one_and_only_once(company: Company) -> N
     assert [s.content["tenant"] for s in first.closed] == ["acme", "globex", "idle"]
     assert [s.record.number for s in first.closed] == [1, 2, 3]
     again = company.close(OCTOBER)
-    assert (again.closed, [s.record.number for s in again.closed_before]) == ([], [1, 2, 3])
+    assert (again.closed, again.closed_before) == ([], 3)
     assert [payload["number"] for payload in company.told] == [1, 2, 3]
     assert company.told[0] | {"checksum": ""} == {
         "number": 1,
@@ -155,8 +155,11 @@ def test_a_long_closing_stops_and_goes_on(company: Company) -> None:
     asked, told = Asked(OCTOBER, Scope()), []
     outcome = company.closer.close(asked, by="fin", now=NOW, seconds=-1, told=lambda *at: told.append(at))
     assert ([s.content["tenant"] for s in outcome.closed], outcome.remaining, told) == (["a"], 2, [(0, 3), (1, 3)])
+    more = company.closer.close(asked, by="fin", now=NOW, seconds=-1, told=lambda *at: told.append(at))
+    assert ([s.content["tenant"] for s in more.closed], more.closed_before, more.remaining) == (["b"], 1, 1)
+    assert told[2:] == [(0, 2), (1, 2)]
     rest = company.closer.close(asked, by="fin", now=NOW)
-    assert ([s.record.number for s in rest.closed], rest.remaining) == ([2, 3], 0)
+    assert ([s.record.number for s in rest.closed], rest.closed_before, rest.remaining) == ([3], 2, 0)
 
 
 def test_drafts_are_what_closing_would_write(company: Company) -> None:
