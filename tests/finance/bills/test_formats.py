@@ -233,6 +233,11 @@ def test_units_become_single(unit: str, quantity: str, expected: tuple[str, str]
         ("Claude Sonnet 4.5 (Amazon Bedrock Edition) cache write input tokens", "Claude Sonnet 4.5", "cache_write"),
         ("Gemini 2.5 Flash Text Input - Predictions", "Gemini 2.5 Flash", "input"),
         ("Gemini 2.5 Flash Audio Input - Predictions", "Gemini 2.5 Flash", "audio_input"),
+        ("Gemini 2.5 Flash - Audio Input", "Gemini 2.5 Flash", "audio_input"),
+        ("gpt-4o-audio-preview input tokens", "gpt-4o-audio-preview", "audio_input"),
+        ("gpt-image-1 output tokens", "gpt-image-1", "output"),
+        ("gemini-2.5-flash-image output tokens", "gemini-2.5-flash-image", "output"),
+        ("gpt-5.4-mini-cached-input", "gpt-5.4-mini", "cached_input"),
         ("Promotional credit", "", ""),
     ],
 )
