@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import BinaryIO, Final
 
@@ -235,9 +234,12 @@ def _target(bill: Bill) -> str:
 
 
 def _covered(key: Key, with_lines: set[date], sheet: Sheet, format_: BillFormat) -> set[date]:
-    """The days of this month that the file speaks of: those it says, or all until its last line's."""
+    """The days of this month that the file speaks of: those it says, or all until its last line's.
+
+    A line of another month, used before and invoiced late, covers nothing: that month's own bill says what its days
+    come to.
+    """
+    own = {day for day in with_lines if day.replace(day=1) == key.period}
     if format_.spec.replaces is Replaces.DAYS:
-        return {day for day in sheet.days | with_lines if day.replace(day=1) == key.period} | with_lines
-    last = max(*with_lines, key.period)
-    end = min(last, key.period.replace(day=calendar.monthrange(key.period.year, key.period.month)[1]))
-    return {key.period + timedelta(days=n) for n in range((end - key.period).days + 1)} | with_lines
+        return own | {day for day in sheet.days if day.replace(day=1) == key.period}
+    return {day.replace(day=n) for day in own for n in range(1, day.day + 1)}
