@@ -136,6 +136,16 @@ def test_equal_shares_among_three_are_exact(used: Api) -> None:
     assert amounts == [Decimal("3.333333333334"), Decimal("3.333333333333"), Decimal("3.333333333333")]
 
 
+def test_a_charges_quantity_is_shared_like_its_cost(used: Api) -> None:
+    used.post_events([charge("gpu", start_time=NOON, cost={"amount": "9"}, quantity=720, unit="gpu_hours")])
+    set_rule(used, where={"unit": {"eq": "gpu_hours"}})
+    run(used)
+    query = """{ events(timeRange: {preset: LAST_90_DAYS}, where: {unit: {eq: "gpu_hours"}}) {
+      nodes { tenantId quantity } } }"""
+    found = [(row["tenantId"], Decimal(row["quantity"])) for row in used.data(query)["events"]["nodes"]]
+    assert sorted(found) == [("acme", 540), ("beta", 180), ("unattributed", -720), ("unattributed", 720)]
+
+
 def test_features_and_tags_bear_on_the_charges_own_tenant(used: Api) -> None:
     set_rule(used, members={"dimension": "FEATURE"})
     run(used)
