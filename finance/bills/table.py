@@ -82,6 +82,9 @@ class Table:
         if missing:
             raise UnreadableBill(f"this is no {self.name} file: it has no column {' or '.join(missing)}")
         used = {column for columns in self.columns.values() for column in columns}
+        twice = sorted(column for column in used if header.count(column) > 1)
+        if twice:
+            raise UnreadableBill(f"the column {twice[0]} comes twice, and which is meant, nobody can tell")
         sheet.notice(
             name for name, column in zip(written, header, strict=True) if column not in used and not self._knows(column)
         )
