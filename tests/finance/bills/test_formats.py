@@ -198,10 +198,26 @@ def test_packed_files_are_unpacked() -> None:
 
 
 def test_pages_may_be_an_array_or_one_a_line() -> None:
-    one, two = (openai_costs((DAY, "gpt-4o, input", amount)) for amount in ("1", "2"))
+    one, two = (openai_costs((DAY.replace(day=n), "gpt-4o, input", str(n))) for n in (1, 2))
     for content in (b"[" + one + b"," + two + b"]", one + b"\n" + two + b"\n"):
         lines, _, _ = read(content)
         assert [(line.line, line.cost) for line in lines] == [(1, Decimal(1)), (2, Decimal(2))]
+
+
+def test_a_bucket_on_two_pages_counts_once_and_must_be_the_same() -> None:
+    one, other = (openai_costs((DAY, "gpt-4o, input", amount)) for amount in ("1", "2"))
+    lines, _, sheet = read(one + b"\n" + one)
+    assert [line.cost for line in lines] == [1]
+    assert list(sheet.notes) == ["a bucket comes twice, the same each time: it is counted once"]
+    with pytest.raises(UnreadableBill, match="comes twice, with other results"):
+        read(one + b"\n" + other)
+
+
+def test_a_column_that_comes_twice_is_refused() -> None:
+    with pytest.raises(UnreadableBill, match="column cost comes twice"):
+        read(b"provider,date,cost,currency,Cost\nAcme,2026-11-20,1,USD,2\n")
+    lines, _, _ = read(b"provider,date,cost,currency,note,note\nAcme,2026-11-20,1,USD,a,b\n")
+    assert [line.cost for line in lines] == [1]
 
 
 @pytest.mark.parametrize(
