@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from attribution.dimensions import Dimension
 from attribution.event import UNATTRIBUTED, EventRow, Nano, Pico
 from attribution.measures import Measure
-from attribution.query import All, Condition, CostQuery, Filter, Operator, Page, Tag
+from attribution.query import EVERYTHING, All, Condition, CostQuery, Filter, Operator, Page, Tag
 from attribution.rows import RowQuery
 from attribution.store import Store
 from core.database import Database
@@ -35,6 +35,8 @@ SOURCE: Final = "allocation"
 """The `source` of rows that an allocation wrote."""
 
 MAX_CHARGES: Final = 20_000
+MAX_NAMED: Final = 200
+"""Members that a query names: a filter is bounded, and the rule's own `basis` has to fit too."""
 NO_RULE: Final = "no rule takes it"
 
 
@@ -183,19 +185,28 @@ class Allocator:
         return rows
 
     def _seen(self, month: Month, rule: Rule) -> Mapping[str, Decimal]:
-        """What each member's usage comes to by the rule's measure; without one, who has any."""
+        """What each member's usage comes to by the rule's measure; without one, who has any. Raises TooManyRows."""
         measure = rule.measure or Measure.OPERATIONS
         query = CostQuery(
             Scope(),
             month.window,
             (measure,),
             group_by=(rule.members,),
-            where=All((_USAGE, rule.basis)),
+            where=All((_USAGE, rule.basis, _members(rule))),
             page=Page(first=MAX_ROWS),
         )
         report = self._store.report(query)
+        if report.group_count > MAX_ROWS:
+            raise TooManyRows
         found = zip(report.keys[0], report.measures[measure], strict=True)
         return {member: Decimal(value or 0) for member, value in found if member is not None}
+
+
+def _members(rule: Rule) -> Filter:
+    """The usage of those whom the rule names; of all where it names none, or more than fit a query."""
+    if rule.only is None or len(rule.only) > MAX_NAMED:
+        return EVERYTHING
+    return Condition(rule.members, Operator.ANY_OF, rule.only)
 
 
 def _kind(kind: str) -> Condition:

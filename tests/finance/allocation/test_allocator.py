@@ -146,6 +146,18 @@ def test_a_charges_quantity_is_shared_like_its_cost(used: Api) -> None:
     assert sorted(found) == [("acme", 540), ("beta", 180), ("unattributed", -720), ("unattributed", 720)]
 
 
+def test_more_members_than_one_run_takes_are_refused_unless_the_rule_names_them(
+    used: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finance.allocation.allocator.MAX_ROWS", 1)
+    set_rule(used, members={"dimension": "FEATURE"})
+    assert run(used, dry_run=True)["errors"] == [{"code": "TOO_MANY_ROWS"}]
+    monkeypatch.setattr("finance.allocation.allocator.MAX_ROWS", 2)
+    used.post_events([wire_event("c", tenant_id="gamma", start_time=NOON, cost={"amount": "4"}, feature="third")])
+    set_rule(used, members={"dimension": "FEATURE"}, only=["chat"], expectedVersion=1)
+    assert [share["member"] for share in run(used, dry_run=True)["report"]["shares"]] == ["chat"]
+
+
 def test_features_and_tags_bear_on_the_charges_own_tenant(used: Api) -> None:
     set_rule(used, members={"dimension": "FEATURE"})
     run(used)

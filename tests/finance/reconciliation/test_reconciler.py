@@ -231,6 +231,16 @@ def test_a_true_up_waits_for_a_day_that_is_not_billed_in_full(embedded_api: Api)
     assert cost_of(api) == 103
 
 
+def test_more_providers_than_are_compared_at_once_are_refused(
+    embedded_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = embedded_api
+    api.post_events([usage("a", "1"), usage("b", "1", provider_name="anthropic")])
+    post_bill(api, openai_costs((DAY, "gpt-4o, input", "1.5", 1_100)))
+    monkeypatch.setattr("finance.reconciliation.reconciler.MAX_SLICES", 1)
+    assert true_up(api)["errors"] == [{"code": "TOO_MANY_SLICES"}]
+
+
 def test_what_a_removed_bill_had_booked_goes_with_the_next_true_up(embedded_api: Api) -> None:
     api = embedded_api
     api.post_events([usage("a", "1.00")])
