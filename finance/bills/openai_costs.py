@@ -39,7 +39,7 @@ def _line(result: Mapping[str, Any], place: int, start: datetime, end: datetime,
     item = text_of(result, "line_item")
     found = _ITEM.match(item)
     counted = in_whole_units(number(result.get("quantity"), "quantity"), text_of(result, "quantity_unit"))
-    sheet.payers.update(filter(None, [text_of(result, "organization_id")]))
+    sheet.payer = text_of(result, "organization_id")
     return BillLine(
         line=place,
         provider_name=PROVIDER,

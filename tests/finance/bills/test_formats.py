@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution.bill_lines import BillLine, to_arrow
-from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, opened, recognise
+from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, recognise
+from finance.bills.packing import BillTooLarge, opened
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.words import in_whole_units, model_before, token_type
 from finance.reconciliation.model_names import model_key
@@ -93,7 +94,7 @@ def test_the_older_report_of_aws_is_read_too() -> None:
         ("credit", ""),
         ("adjustment", "correction"),
     ]
-    assert (errors, list(sheet.unknown), sheet.payers) == ([], ["x"], {"1"})
+    assert (errors, list(sheet.unknown), sheet.payer) == ([], ["x"], "1")
 
 
 def test_azure_writes_american_dates_thousands_and_three_currencies() -> None:
@@ -195,6 +196,23 @@ def test_packed_files_are_unpacked() -> None:
         archive.writestr("bill.json", plain)
     for content in (plain, gzip.compress(plain), packed.getvalue()):
         assert opened(io.BytesIO(content)).read() == plain
+
+
+def test_what_is_packed_is_unpacked_within_a_bound() -> None:
+    plain = b"x" * 1_000
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("bill.json", plain)
+    for content in (gzip.compress(plain), packed.getvalue()):
+        assert opened(io.BytesIO(content), 1_000).read() == plain
+        with pytest.raises(BillTooLarge):
+            opened(io.BytesIO(content), 999).read()
+
+
+def test_a_table_of_one_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finance.bills.table._MAX_LINE", 100)
+    with pytest.raises(UnreadableBill, match="line 2 is longer than 100 characters"):
+        read(b"provider,date,cost,currency\n" + b"Acme," * 50)
 
 
 def test_pages_may_be_an_array_or_one_a_line() -> None:
