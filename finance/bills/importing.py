@@ -62,9 +62,10 @@ class BillImporter:
     def run(self, file: BinaryIO, wanted: Wanted, *, by: str, limit: int | None = None) -> Outcome:
         """What became of the file: its bills in force, or nothing changed and errors.
 
-        A packed file may hold `limit` bytes; None is however many. Of each provider and month (OpenAI, Anthropic and Pinecone: day) what is in the file replaces what was known, so
-        that repeating it changes nothing. Raises UnreadableBill, BillTooLarge, UnknownFormat, UsageReport, OtherPayer,
-        FewerDays or Unavailable, and then nothing has changed, unless the database went away in the very act.
+        Of each provider and month (OpenAI, Anthropic and Pinecone: day) what is in the file replaces what was known, so
+        that repeating it changes nothing. A packed file may hold `limit` bytes; None is however many. Raises
+        UnreadableBill, BillTooLarge, UnknownFormat, UsageReport, OtherPayer, FewerDays or Unavailable, and then nothing
+        has changed, unless the database went away in the very act.
         """
         try:
             plain = opened(file, limit)
