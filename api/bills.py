@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +22,8 @@ from tenants.principal import Permission, Principal
 
 
 def bill_door(services: Services, admission: Admission) -> Endpoint:
-    """The endpoint: `?format=` (default: told by the file), `?payer=`, `?file=` for its name, `?skip_errors=true`.
+    """The endpoint: `?format=` (default: told by the file), `?payer=`, `?file=` for its name, `?skip_errors=true`,
+    `?replace=true`.
 
     200 with what was imported; 400 with the lines at fault when nothing was.
     """
@@ -32,7 +34,8 @@ def bill_door(services: Services, admission: Admission) -> Endpoint:
         principal.scope.require_unrestricted("bills")
         wanted = _wanted(request)
         body = await receive(request, limit)
-        outcome = await run_in_threadpool(services.money.bills.run, io.BytesIO(body), wanted, by=principal.name)
+        importing = partial(services.money.bills.run, by=principal.name, limit=limit)
+        outcome = await run_in_threadpool(importing, io.BytesIO(body), wanted)
         return JSONResponse(told(outcome), 200 if outcome.done else BAD_REQUEST)
 
     return guarded(admission.holding(post), services, Permission.FINANCE)
@@ -46,6 +49,7 @@ def _wanted(request: Request) -> Wanted:
         payer=given.get("payer"),
         file_name=given.get("file", ""),
         skip_errors=given.get("skip_errors", "").lower() == "true",
+        replace=given.get("replace", "").lower() == "true",
     )
 
 

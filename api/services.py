@@ -12,7 +12,7 @@ from api.parts.telling import Telling, announce, tell
 from api.parts.watch import Watch
 from attribution.failures import StoreUnavailable
 from attribution.store import Store
-from core.database import Database
+from core.database import Database, Turn
 from core.settings import Settings
 from ingest.erasure import Eraser, redaction
 from ingest.pipeline import Pipeline
@@ -65,7 +65,7 @@ class Services:
 
     def migrate(self) -> None:
         """Bring both stores to the newest schema. Processes that do so at the same time take turns."""
-        with self.database.lock():
+        with self.database.lock(Turn.MIGRATION):
             self.database.migrate()
             self.store.migrate()
         self.is_behind = False

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from api.app import make_app
 from api.services import Services
+from core.database import Turn
 from core.errors import Unavailable
 from core.settings import Settings
 from tenants.principal import Role
@@ -127,7 +128,7 @@ def _keep_pauses_short() -> None:
 
 
 def _print_first_key(services: Services) -> None:
-    with services.database.lock():  # replicas that start together must not each make one
+    with services.database.lock(Turn.MIGRATION):  # replicas that start together must not each make one
         if services.keys.is_empty():
             key = services.keys.create("first admin", Role.ADMIN)
             console.print(f"admin key, shown only now: [bold]{key}[/bold]")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum, unique
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,8 +23,17 @@ from sqlmodel import Session, create_engine
 from core.errors import InvalidInput, Unavailable
 from core.money import plain
 
-_MIGRATION_LOCK = 0x4150504F  # "APPO": any constant shared by all processes
+_LOCK = 0x4150504F  # "APPO": any constant shared by all processes; turns count from it
 _POSTGRESQL = "postgresql+psycopg"
+
+
+@unique
+class Turn(Enum):
+    """What only one process at a time may do. Those of different turns do not wait for each other."""
+
+    MONEY = 0
+    MIGRATION = 1
+    BILLS = 2
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -116,7 +126,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to the newest revision or leave it as it was. Leaves a newer schema alone.
 
-        The caller holds `lock()` when others may migrate too. Raises DatabaseUnavailable.
+        The caller holds `lock(Turn.MIGRATION)` when others may migrate too. Raises DatabaseUnavailable.
         """
         if self.is_current():
             return
@@ -137,27 +147,29 @@ class Database:
         return applied is not None and applied >= _newest_migration()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, turn: Turn = Turn.MONEY) -> Iterator[None]:
         """Only one process at a time is inside: an advisory lock on PostgreSQL, a lock file beside a SQLite file.
 
         Raises DatabaseUnavailable or UnusableDirectory.
         """
-        with self._advisory_lock() if self.url.get_backend_name() == "postgresql" else self._file_lock():
+        is_server = self.url.get_backend_name() == "postgresql"
+        with self._advisory_lock(_LOCK + turn.value) if is_server else self._file_lock(turn):
             yield
 
     @contextmanager
-    def _advisory_lock(self) -> Iterator[None]:
+    def _advisory_lock(self, key: int) -> Iterator[None]:
         # Without a transaction of its own: one that waits for long is in the way of vacuuming, and may be ended.
         with _explained(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
             try:
                 yield
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     @contextmanager
-    def _file_lock(self) -> Iterator[None]:
-        with _opened(Path(f"{self.url.database}.lock")) as handle:
+    def _file_lock(self, turn: Turn) -> Iterator[None]:
+        name = "lock" if turn is Turn.MONEY else f"{turn.name.lower()}.lock"
+        with _opened(Path(f"{self.url.database}.{name}")) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

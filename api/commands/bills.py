@@ -34,6 +34,9 @@ def import_bill(
     ] = "auto",
     payer: Annotated[str | None, typer.Option(help="Which of several accounts at the provider is billed.")] = None,
     skip_errors: Annotated[bool, typer.Option("--skip-errors", help="Import the other lines all the same.")] = False,  # noqa: FBT002
+    replace: Annotated[  # noqa: FBT002
+        bool, typer.Option("--replace", help="Replace a bill of other accounts or of more days, too.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Import a bill. What it holds replaces what was known of that provider and month (or day); repeating is safe.
@@ -45,7 +48,7 @@ def import_bill(
     from finance.bills.outcome import Wanted
     from tenants.audit import COMMAND_LINE
 
-    wanted = Wanted(None if format_ == "auto" else format_named(format_), payer, file.name, skip_errors)
+    wanted = Wanted(None if format_ == "auto" else format_named(format_), payer, file.name, skip_errors, replace)
     services = open_services(settings_with(data_dir=data_dir))
     try:
         with file.open("rb") as opened:

@@ -47,11 +47,11 @@ def settings_with(**given: object) -> Settings:
 @contextmanager
 def database_of(settings: Settings) -> Iterator[Database]:
     """The migrated relational database; the events store is left alone, it may belong to a running server."""
-    from core.database import Database
+    from core.database import Database, Turn
 
     database = Database(settings.effective_database_url)
     try:
-        with database.lock():
+        with database.lock(Turn.MIGRATION):
             database.migrate()
         yield database
     finally:

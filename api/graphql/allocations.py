@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -274,7 +275,7 @@ async def run_allocation(
         if dry_run:
             done = await context.services.read(allocator.preview, month)
         else:
-            done = await context.services.read(allocator.run, month, by=context.principal.name)
+            done = await asyncio.to_thread(allocator.run, month, by=context.principal.name)
     except (InvalidInput, Conflict) as error:
         return RunAllocationPayload(report=None, errors=[user_error(error)])
     return RunAllocationPayload(report=_report(done, month), errors=[])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -210,7 +211,7 @@ async def remove_bill(
     context.scope(Permission.FINANCE).require_unrestricted("bills")
     try:
         number = int(id) if id.isascii() and id.isdigit() and len(id) < 10 else 0
-        bill = await context.services.read(context.services.money.bills.remove, number, by=context.principal.name)
+        bill = await asyncio.to_thread(context.services.money.bills.remove, number, by=context.principal.name)
     except NotFound as error:
         return RemoveBillPayload(bill=None, errors=[user_error(error)])
     return RemoveBillPayload(bill=bill_type(bill), errors=[])

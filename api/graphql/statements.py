@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -246,4 +247,4 @@ async def reopen_statement(
 async def _reopen(context: Context, number: int, reason: str) -> Statement:
     closer, scope = context.services.money.statements, context.scope(Permission.FINANCE)
     by, now = context.principal.name, context.now
-    return _statement(await context.services.read(closer.reopen, number, reason, scope=scope, by=by, now=now))
+    return _statement(await asyncio.to_thread(closer.reopen, number, reason, scope=scope, by=by, now=now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Annotated
 
@@ -74,7 +75,7 @@ async def true_up(
         if dry_run:
             done = await context.services.read(ups.preview, provider, month)
         else:
-            done = await context.services.read(ups.run, provider, month, by=context.principal.name)
+            done = await asyncio.to_thread(ups.run, provider, month, by=context.principal.name)
     except (InvalidInput, Conflict, NotFound) as error:
         return TrueUpPayload(report=None, errors=[user_error(error)])
     return TrueUpPayload(report=_true_up(done), errors=[])

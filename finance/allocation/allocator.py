@@ -15,9 +15,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from attribution.dimensions import Dimension
-from attribution.event import UNATTRIBUTED, EventRow, Pico
+from attribution.event import UNATTRIBUTED, EventRow, Nano, Pico
 from attribution.measures import Measure
-from attribution.query import All, Condition, CostQuery, Filter, Operator, Page, Tag
+from attribution.query import EVERYTHING, All, Condition, CostQuery, Filter, Operator, Page, Tag
 from attribution.rows import RowQuery
 from attribution.store import Store
 from core.database import Database
@@ -26,6 +26,7 @@ from core.money import from_pico, plain
 from core.time import Granularity, Window, midnight
 from finance.allocation.rulebook import AllocationRules
 from finance.allocation.rules import MEMBERS, Rule, Sharing, Weight, in_force, share_out, weights
+from finance.allocation.shares import largest_remainder
 from finance.bookings import MAX_ROWS, Book, Changes, TooManyRows, changes, digest, enter, in_storable_parts
 from tenants.audit import Action
 from tenants.scope import Scope
@@ -34,6 +35,8 @@ SOURCE: Final = "allocation"
 """The `source` of rows that an allocation wrote."""
 
 MAX_CHARGES: Final = 20_000
+MAX_NAMED: Final = 200
+"""Members that a query names: a filter is bounded, and the rule's own `basis` has to fit too."""
 NO_RULE: Final = "no rule takes it"
 
 
@@ -182,19 +185,28 @@ class Allocator:
         return rows
 
     def _seen(self, month: Month, rule: Rule) -> Mapping[str, Decimal]:
-        """What each member's usage comes to by the rule's measure; without one, who has any."""
+        """What each member's usage comes to by the rule's measure; without one, who has any. Raises TooManyRows."""
         measure = rule.measure or Measure.OPERATIONS
         query = CostQuery(
             Scope(),
             month.window,
             (measure,),
             group_by=(rule.members,),
-            where=All((_USAGE, rule.basis)),
+            where=All((_USAGE, rule.basis, _members(rule))),
             page=Page(first=MAX_ROWS),
         )
         report = self._store.report(query)
+        if report.group_count > MAX_ROWS:
+            raise TooManyRows
         found = zip(report.keys[0], report.measures[measure], strict=True)
         return {member: Decimal(value or 0) for member, value in found if member is not None}
+
+
+def _members(rule: Rule) -> Filter:
+    """The usage of those whom the rule names; of all where it names none, or more than fit a query."""
+    if rule.only is None or len(rule.only) > MAX_NAMED:
+        return EVERYTHING
+    return Condition(rule.members, Operator.ANY_OF, rule.only)
 
 
 def _kind(kind: str) -> Condition:
@@ -248,17 +260,25 @@ def _rows(month: Month, charge: EventRow, rule: Rule, sharing: Sharing) -> Itera
     told = {"method": rule.method.value, "period": str(month), "timezone": month.zone.key}
     if rule.measure is not None:
         told["measure"] = rule.measure.name
-    for share in sharing.shares:
+    quantities = _quantities(charge.quantity, sharing)
+    for share, quantity in zip(sharing.shares, quantities, strict=True):
         said = told | {"part": "share", "share": plain(share.fraction), "basis": plain(share.basis)}
-        yield from _derived(charge, rule, share.amount, said, member=share.member)
+        yield from _derived(charge, rule, share.amount, quantity, said, member=share.member)
     shared = sum(share.amount for share in sharing.shares)
     if shared:
-        yield from _derived(charge, rule, -shared, told | {"part": "offset"})
+        yield from _derived(charge, rule, -shared, -sum(quantities), told | {"part": "offset"})
+
+
+def _quantities(quantity: Nano, sharing: Sharing) -> Sequence[Nano]:
+    """What each share bears of the charge's quantity: as much as of its amount."""
+    weights = [abs(part) for part in (*(share.amount for share in sharing.shares), sharing.rest)]
+    return largest_remainder(quantity, weights)[:-1] if any(weights) else []
 
 
 def _derived(
-    charge: EventRow, rule: Rule, amount: Pico, told: Mapping[str, str], member: str | None = None
+    charge: EventRow, rule: Rule, amount: Pico, quantity: Nano, told: Mapping[str, str], member: str | None = None
 ) -> Iterator[EventRow]:
+    """Rows of that amount, of which the first has the quantity."""
     for part, cost in enumerate(in_storable_parts(amount)):
         name = digest(_key(charge), rule.name, member, part)
         row = charge if member is None else _placed(charge, rule, member)
@@ -267,6 +287,7 @@ def _derived(
             version=0,
             source=SOURCE,
             user_id="",
+            quantity=0 if part else quantity,
             effective_cost=cost,
             reported_cost=None,
             cost_source="allocated",

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any, BinaryIO, Final
 
 from attribution.bill_lines import BillLine
-from finance.bills.document import buckets, documents, text_of
+from finance.bills.document import text_of
 from finance.bills.reading import LineBroken, LineError, Sheet, amount, finished
-from finance.bills.spans import cover
+from finance.bills.spans import results
 from finance.bills.words import TokenType, names
 
 PROVIDER: Final = "anthropic"
@@ -37,17 +37,12 @@ _KNOWN: Final = names(
 
 def read(file: BinaryIO, sheet: Sheet) -> Iterator[BillLine | LineError]:
     """The lines, numbered by their place among all results. Raises UnreadableBill."""
-    place = 0
-    for page in documents(file):
-        for bucket, results in buckets(page, sheet):
-            start, end = cover(bucket.get("starting_at"), bucket.get("ending_at"), sheet)
-            for result in results:
-                place += 1
-                sheet.notice(name for name in result if name not in _KNOWN)
-                try:
-                    yield finished(_line(result, place, start, end, sheet))
-                except LineBroken as broken:
-                    yield broken.at(place)
+    for place, (result, start, end) in enumerate(results(file, sheet, "starting_at", "ending_at"), 1):
+        sheet.notice(name for name in result if name not in _KNOWN)
+        try:
+            yield finished(_line(result, place, start, end, sheet))
+        except LineBroken as broken:
+            yield broken.at(place)
 
 
 def _line(result: Mapping[str, Any], place: int, start: datetime, end: datetime, sheet: Sheet) -> BillLine:

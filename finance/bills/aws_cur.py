@@ -39,7 +39,7 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
     kind, described = row["type"], row["description"]
     counted = in_whole_units(number(row["quantity"], row.column("quantity")), row["unit"])
     start = instant(row["start"], row.column("start"))
-    row.sheet.payers.update(filter(None, [row["payer"]]))
+    row.sheet.payer = row["payer"]
     listed = number(row["list_cost"], row.column("list_cost"))
     yield BillLine(
         line=line,

@@ -34,7 +34,7 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
         number(row["quantity"], "quantity"), row["unit"], default="tokens" if "oken" in meter else ""
     )
     cost, currency = _billed(row)
-    row.sheet.payers.update(filter(None, [row["payer"]]))
+    row.sheet.payer = row["payer"]
     yield BillLine(
         line=line,
         bill_period=month_of(row["period"], row.column("period")) or start.date().replace(day=1),

@@ -24,7 +24,7 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
         raise LineBroken(row.column("provider"), "required", "the line names no provider")
     counted = in_whole_units(number(row["quantity"], "ConsumedQuantity"), row["unit"])
     start = instant(row["start"], "ChargePeriodStart")
-    row.sheet.payers.update(filter(None, [row["payer"]]))
+    row.sheet.payer = row["payer"]
     yield BillLine(
         line=line,
         bill_period=month_of(row["period"], "BillingPeriodStart") or start.date().replace(day=1),

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from attribution.bill_lines import BillLine
 from core.errors import InvalidInput
@@ -18,9 +15,6 @@ from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.table import Table
 
 _HEAD_BYTES: Final = 64_000
-
-PACKING_ERRORS: Final = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
-"""What reading a packed file that is damaged, or packed in a way of its own, may raise."""
 
 Reader = Callable[[BinaryIO, Sheet], Iterator[BillLine | LineError]]
 
@@ -145,18 +139,3 @@ def _of_table(text: str) -> BillFormat:
     if found is None:
         raise UnknownFormat
     return found
-
-
-def opened(file: BinaryIO) -> BinaryIO:
-    """The file, unpacked where it is gzip or a zip of one file. Raises UnreadableBill."""
-    magic = file.read(4)
-    file.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=file))
-    if magic != b"PK\x03\x04":
-        return file
-    archive = zipfile.ZipFile(file)
-    names = [name for name in archive.namelist() if not name.endswith("/")]
-    if len(names) != 1:
-        raise UnreadableBill(f"the zip holds {len(names)} files; import them one by one")
-    return cast("BinaryIO", archive.open(names[0]))

@@ -48,7 +48,7 @@ def _line(row: Mapping[str, Any], place: int, sheet: Sheet) -> BillLine:
     kind = token_type(described)
     start = instant(row.get("usage_start_time"), "usage_start_time")
     unit = text_of(used, "unit")
-    sheet.payers.update(filter(None, [text_of(row, "billing_account_id")]))
+    sheet.payer = text_of(row, "billing_account_id")
     return BillLine(
         line=place,
         bill_period=_invoice_month(row) or start.date().replace(day=1),

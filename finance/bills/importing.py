@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -23,24 +22,28 @@ from attribution.bill_lines import (
     to_arrow,
 )
 from attribution.store import Store
-from core.database import Database
+from core.database import Database, Turn
 from core.errors import Unavailable
-from finance.bills.formats import PACKING_ERRORS, BillFormat, Replaces, opened, recognise
-from finance.bills.outcome import Imported, Key, NoSuchBill, OtherPayer, Outcome, Wanted
+from finance.bills.formats import BillFormat, Replaces, recognise
+from finance.bills.outcome import FewerDays, Imported, Key, NoSuchBill, OtherPayer, Outcome, Wanted
+from finance.bills.packing import PACKING_ERRORS, opened
 from finance.bills.reading import LineError, Sheet, UnreadableBill
-from finance.bills.stored import Bill, BillState, current_bills, stale_imports
+from finance.bills.stored import Bill, BillState, current_bills, stale_imports, still_loading
 from tenants.audit import Action, record
 
 BATCH_LINES: Final = 20_000
 MAX_ERRORS: Final = 1_000
+ABANDONED_AFTER: Final = timedelta(days=1)
+"""No import takes so long: one that is still loading was killed."""
 
 
 @dataclass(slots=True)
 class _Loading:
-    """A file half way: its bills by key, and the days on which each has lines."""
+    """A file half way: its bills by key, the days on which each has lines, and the accounts that pay for them."""
 
     bills: dict[Key, Bill] = field(default_factory=dict)
     days: dict[Key, set[date]] = field(default_factory=dict)
+    accounts: dict[Key, set[str]] = field(default_factory=dict)
     lines: int = 0
     cost: Decimal = Decimal(0)
     errors: list[LineError] = field(default_factory=list)
@@ -48,7 +51,7 @@ class _Loading:
 
 
 class BillImporter:
-    """Imports bills of one deployment, one file at a time across all its processes."""
+    """Imports bills of one deployment. Files may load at the same time; they come into force one by one."""
 
     def __init__(self, store: Store, database: Database, currency: str, *, batch_lines: int = BATCH_LINES) -> None:
         self._store = store
@@ -56,24 +59,23 @@ class BillImporter:
         self._currency = currency
         self._batch_lines = batch_lines
 
-    def run(self, file: BinaryIO, wanted: Wanted, *, by: str) -> Outcome:
+    def run(self, file: BinaryIO, wanted: Wanted, *, by: str, limit: int | None = None) -> Outcome:
         """What became of the file: its bills in force, or nothing changed and errors.
 
         Of each provider and month (OpenAI, Anthropic and Pinecone: day) what is in the file replaces what was known, so
-        that repeating it changes nothing. Raises UnreadableBill, UnknownFormat, UsageReport, OtherPayer or Unavailable,
-        and then nothing has changed.
+        that repeating it changes nothing. A packed file may hold `limit` bytes; None is however many. Raises
+        UnreadableBill, BillTooLarge, UnknownFormat, UsageReport, OtherPayer, FewerDays or Unavailable, and then nothing
+        has changed, unless the database went away in the very act.
         """
         try:
-            plain = opened(file)
-            format_ = wanted.format or recognise(plain)
-            with self._database.lock():
-                return self._import(plain, format_, wanted, by)
+            plain = opened(file, limit)
+            return self._import(plain, wanted.format or recognise(plain), wanted, by)
         except PACKING_ERRORS as error:
             raise UnreadableBill(f"the file cannot be unpacked: {error}") from error
 
     def remove(self, number: int, *, by: str) -> Bill:
-        """The bill that was in force and is no more; its lines are gone. Recorded. Raises NoSuchBill or Unavailable."""
-        with self._database.lock(), self._database.session() as session:
+        """The bill that was in force and is no more. Recorded. Raises NoSuchBill or Unavailable."""
+        with self._database.lock(Turn.BILLS), self._database.session() as session:
             bill = session.get(Bill, number)
             if bill is None or bill.state != BillState.CURRENT.value:
                 raise NoSuchBill(number)
@@ -81,10 +83,7 @@ class BillImporter:
             session.add(bill)
             record(session, by, Action.REMOVE_BILL, _target(bill), lines=bill.lines, cost=bill.cost)
             session.commit()
-            self._store.rewrite(compile_removal([number]))
-            bill.state = BillState.REMOVED.value
-            session.add(bill)
-            session.commit()
+        self._sweep([Key(bill.provider, bill.payer, bill.period)])
         return bill
 
     def _import(self, file: BinaryIO, format_: BillFormat, wanted: Wanted, by: str) -> Outcome:
@@ -93,14 +92,15 @@ class BillImporter:
         try:
             self._load(format_.spec.read(file, sheet), sheet, loading, format_, wanted, by)
             if loading.bills and (wanted.skip_errors or not loading.error_count):
-                imported = self._put_in_force(loading, sheet, format_, by)
+                with self._database.lock(Turn.BILLS):
+                    imported = self._put_in_force(loading, sheet, format_, wanted, by)
             else:
                 _check_errors(loading)
         except BaseException:
             self._give_up(loading)
             raise
         if imported:
-            self._remove_stale(loading)
+            self._sweep(loading.bills)
         else:
             self._give_up(loading)
         return Outcome(
@@ -137,6 +137,7 @@ class BillImporter:
             if key not in loading.bills:
                 loading.bills[key] = self._begin(key, format_, wanted, by)
             loading.days.setdefault(key, set()).add(line.start_time.date())
+            loading.accounts.setdefault(key, set()).update(filter(None, [sheet.payer]))
             loading.lines += 1
             loading.cost += line.cost
             batch.append(line._replace(import_id=loading.bills[key].number))
@@ -163,36 +164,37 @@ class BillImporter:
             session.commit()
         return bill
 
-    def _put_in_force(self, loading: _Loading, sheet: Sheet, format_: BillFormat, by: str) -> Sequence[Imported]:
+    def _put_in_force(
+        self, loading: _Loading, sheet: Sheet, format_: BillFormat, wanted: Wanted, by: str
+    ) -> Sequence[Imported]:
         with self._database.session() as session:
             old = {key: next(iter(current_bills(session, **key._asdict())), None) for key in loading.bills}
         for key, bill in loading.bills.items():
-            self._complete(bill, old[key], _covered(key, loading.days[key], sheet, format_), sheet, format_)
+            days, replaced = _covered(key, loading.days[key], sheet, format_), old[key]
+            if replaced is not None and not wanted.replace:
+                _check_replaced(replaced, days, loading.accounts[key], format_.spec.replaces)
+            self._complete(bill, replaced, days, loading.accounts[key], format_)
         with self._database.session() as session:
             for key, bill in loading.bills.items():
                 _switch(session, bill, old[key], by)
             session.commit()
         return [Imported(bill, old[key]) for key, bill in loading.bills.items()]
 
-    def _complete(self, bill: Bill, old: Bill | None, days: set[date], sheet: Sheet, format_: BillFormat) -> None:
-        """Give the bill its sums, and of the earlier import the days not covered now. Raises OtherPayer."""
-        accounts = set(sheet.payers)
-        if old is not None:
-            if accounts and old.paying_accounts and not accounts & old.paying_accounts:
-                raise OtherPayer(old, accounts)
-            if format_.spec.replaces is Replaces.DAYS:
-                self._store.rewrite(compile_carry_over(old.number, bill.number, sorted(days)))
-                days = days | set(old.covered)
-                accounts |= old.paying_accounts
+    def _complete(self, bill: Bill, old: Bill | None, days: set[date], accounts: set[str], format_: BillFormat) -> None:
+        """Give the bill its sums, and of the earlier import the days not covered now."""
+        if old is not None and format_.spec.replaces is Replaces.DAYS:
+            self._store.rewrite(compile_carry_over(old.number, bill.number, sorted(days)))
+            days, accounts = days | set(old.covered), accounts | old.paying_accounts
         (lines,), (cost,), (credit,), (tax,) = self._store.columns(compile_import_sums(bill.number))
         bill.lines, bill.cost, bill.credits, bill.taxes = lines, cost, credit, tax
         bill.days = json.dumps([day.isoformat() for day in sorted(days)])
         bill.accounts = json.dumps(sorted(accounts))
 
-    def _remove_stale(self, loading: _Loading) -> None:
-        """Remove from disk what the bills replaced, and what an import that was killed had left."""
-        with self._database.session() as session:
-            stale = [old for bill in loading.bills.values() for old in stale_imports(session, bill)]
+    def _sweep(self, keys: Iterable[Key]) -> None:
+        """Remove from disk what nobody sees of these bills. What is unavailable now is swept by the next import."""
+        before = datetime.now(UTC) - ABANDONED_AFTER
+        with suppress(Unavailable), self._database.session() as session:
+            stale = [b for key in keys for b in stale_imports(session, **key._asdict(), abandoned_before=before)]
             if stale:
                 self._store.rewrite(compile_removal([bill.number for bill in stale]))
             for bill in stale:
@@ -201,14 +203,28 @@ class BillImporter:
             session.commit()
 
     def _give_up(self, loading: _Loading) -> None:
-        """Leave nothing of bills that did not come into force."""
-        with suppress(Unavailable):
-            if loading.bills:
-                self._store.rewrite(compile_removal([bill.number for bill in loading.bills.values()]))
-            with self._database.session() as session:
-                for bill in loading.bills.values():
-                    session.delete(session.merge(bill))
-                session.commit()
+        """Leave nothing of bills that did not come into force. Some may have: the answer to a commit can be lost."""
+        with suppress(Unavailable), self._database.session() as session:
+            left = still_loading(session, loading.bills.values())
+            if left:
+                self._store.rewrite(compile_removal([bill.number for bill in left]))
+            for bill in left:
+                session.delete(bill)
+            session.commit()
+
+
+def _check_replaced(old: Bill, days: set[date], accounts: set[str], replaces: Replaces) -> None:
+    """Return when a bill of those days and accounts may take the place of the old one. Raises OtherPayer, FewerDays."""
+    known = old.paying_accounts
+    if replaces is Replaces.DAYS:
+        if known and accounts and not known & accounts:
+            raise OtherPayer(old, accounts)
+        return
+    if known - accounts:
+        raise OtherPayer(old, accounts)
+    missing = set(old.covered) - days
+    if missing:
+        raise FewerDays(old, missing)
 
 
 def _check_errors(loading: _Loading) -> None:
@@ -235,9 +251,12 @@ def _target(bill: Bill) -> str:
 
 
 def _covered(key: Key, with_lines: set[date], sheet: Sheet, format_: BillFormat) -> set[date]:
-    """The days of this month that the file speaks of: those it says, or all until its last line's."""
+    """The days of this month that the file speaks of: those it says, or all until its last line's.
+
+    A line of another month, used before and invoiced late, covers nothing: that month's own bill says what its days
+    come to.
+    """
+    own = {day for day in with_lines if day.replace(day=1) == key.period}
     if format_.spec.replaces is Replaces.DAYS:
-        return {day for day in sheet.days | with_lines if day.replace(day=1) == key.period} | with_lines
-    last = max(*with_lines, key.period)
-    end = min(last, key.period.replace(day=calendar.monthrange(key.period.year, key.period.month)[1]))
-    return {key.period + timedelta(days=n) for n in range((end - key.period).days + 1)} | with_lines
+        return own | {day for day in sheet.days if day.replace(day=1) == key.period}
+    return {day.replace(day=n) for day in own for n in range(1, day.day + 1)}

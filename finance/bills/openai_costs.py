@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, BinaryIO, Final
 
 from attribution.bill_lines import BillLine
-from finance.bills.document import buckets, documents, text_of
+from finance.bills.document import text_of
 from finance.bills.reading import LineBroken, LineError, Sheet, amount, finished, number
-from finance.bills.spans import cover
+from finance.bills.spans import results
 from finance.bills.words import in_whole_units, names, token_type
 
 PROVIDER: Final = "openai"
@@ -24,17 +24,12 @@ _KNOWN: Final = names(
 
 def read(file: BinaryIO, sheet: Sheet) -> Iterator[BillLine | LineError]:
     """The lines, numbered by their place among all results. Raises UnreadableBill."""
-    place = 0
-    for page in documents(file):
-        for bucket, results in buckets(page, sheet):
-            start, end = cover(bucket.get("start_time"), bucket.get("end_time"), sheet)
-            for result in results:
-                place += 1
-                sheet.notice(name for name in result if name not in _KNOWN)
-                try:
-                    yield finished(_line(result, place, start, end, sheet))
-                except LineBroken as broken:
-                    yield broken.at(place)
+    for place, (result, start, end) in enumerate(results(file, sheet, "start_time", "end_time"), 1):
+        sheet.notice(name for name in result if name not in _KNOWN)
+        try:
+            yield finished(_line(result, place, start, end, sheet))
+        except LineBroken as broken:
+            yield broken.at(place)
 
 
 def _line(result: Mapping[str, Any], place: int, start: datetime, end: datetime, sheet: Sheet) -> BillLine:
@@ -44,7 +39,7 @@ def _line(result: Mapping[str, Any], place: int, start: datetime, end: datetime,
     item = text_of(result, "line_item")
     found = _ITEM.match(item)
     counted = in_whole_units(number(result.get("quantity"), "quantity"), text_of(result, "quantity_unit"))
-    sheet.payers.update(filter(None, [text_of(result, "organization_id")]))
+    sheet.payer = text_of(result, "organization_id")
     return BillLine(
         line=place,
         provider_name=PROVIDER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -15,15 +15,27 @@ from finance.bills.stored import Bill
 
 
 class OtherPayer(Conflict):
-    """The month's bill in force is another account's."""
+    """The month's bill in force is of accounts that this one does not speak of."""
 
     code = "OTHER_PAYER"
 
     def __init__(self, bill: Bill, accounts: set[str]) -> None:
         super().__init__(
             f"the bill of {bill.provider} for {bill.period:%Y-%m} in force is of account "
-            f"{', '.join(sorted(bill.paying_accounts))}, this one of {', '.join(sorted(accounts))}; "
-            "name this one's payer, and both count"
+            f"{', '.join(sorted(bill.paying_accounts))}, this one of {', '.join(sorted(accounts)) or 'none it names'}; "
+            "name this one's payer, and both count, or say that it replaces the other"
+        )
+
+
+class FewerDays(Conflict):
+    """The month's bill in force covers days that this one does not: a part would replace the whole."""
+
+    code = "FEWER_DAYS"
+
+    def __init__(self, bill: Bill, missing: Collection[date]) -> None:
+        super().__init__(
+            f"the bill of {bill.provider} for {bill.period:%Y-%m} in force covers {len(missing)} days that this one "
+            f"does not, {min(missing)} the first; import the whole month, or say that this one replaces it"
         )
 
 
@@ -46,12 +58,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to import, and how: None is whatever the file says it is. Lines at fault stop it, unless `skip_errors`."""
+    """What to import, and how: None is whatever the file says it is. Lines at fault stop it, unless `skip_errors`.
+
+    With `replace` it takes the place of a bill of other accounts or more days, which is refused otherwise.
+    """
 
     format: BillFormat | None = None
     payer: str | None = None
     file_name: str = ""
     skip_errors: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def _lines(row: Row, line: int) -> Iterator[BillLine]:
     sku = row["sku"]
     counted = in_whole_units(number(row["quantity"], "quantity"), row["unit"])
     row.sheet.days.add(start.date())
-    row.sheet.payers.update(filter(None, [row["payer"]]))
+    row.sheet.payer = row["payer"]
     embeds = sku.startswith(_EMBEDDING)
     yield BillLine(
         line=line,

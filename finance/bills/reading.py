@@ -63,8 +63,8 @@ class Sheet:
     notes: dict[str, None] = field(default_factory=dict)
     days: set[date] = field(default_factory=set)
     """UTC days that the file says it covers, lines or not."""
-    payers: set[str] = field(default_factory=set)
-    """Who is billed: the provider's names of our accounts that pay."""
+    payer: str = ""
+    """Who pays the line read last: the provider's name of the account; '' where it names none."""
     ledger: str = ""
     """Which of a provider's bills it is, where the file itself is not of the main one."""
 

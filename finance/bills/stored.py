@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, unique
 
-from sqlalchemy import Column, Index, Text
+from sqlalchemy import Column, Index, Text, and_, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from core.database import ExactDecimal, UtcDateTime
@@ -79,8 +79,20 @@ def current_bills(
     return session.exec(statement.order_by(col(Bill.period).desc(), col(Bill.provider), col(Bill.payer))).all()
 
 
-def stale_imports(session: Session, bill: Bill) -> Sequence[Bill]:
-    """Other imports of the same bill whose lines may still be on disk."""
-    same = (Bill.provider == bill.provider, Bill.payer == bill.payer, Bill.period == bill.period)
-    left = (col(Bill.id) != bill.id, col(Bill.state).in_((BillState.LOADING.value, BillState.REPLACED.value)))
-    return session.exec(select(Bill).where(*same, *left)).all()
+def stale_imports(
+    session: Session, *, provider: str, payer: str, period: date, abandoned_before: datetime
+) -> Sequence[Bill]:
+    """Imports of that bill whose lines are no more than a waste of disk: replaced, or begun before then and not ended.
+
+    Younger ones that are loading may be another process's.
+    """
+    state, begun = col(Bill.state), col(Bill.imported_at)
+    abandoned = and_(state == BillState.LOADING.value, begun < abandoned_before)
+    same = (Bill.provider == provider, Bill.payer == payer, Bill.period == period)
+    return session.exec(select(Bill).where(*same, or_(state == BillState.REPLACED.value, abandoned))).all()
+
+
+def still_loading(session: Session, bills: Iterable[Bill]) -> Sequence[Bill]:
+    """Those of the bills that the database knows as loading, whatever became of them here."""
+    numbers = [bill.number for bill in bills]
+    return session.exec(select(Bill).where(col(Bill.id).in_(numbers), col(Bill.state) == BillState.LOADING.value)).all()

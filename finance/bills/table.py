@@ -15,6 +15,8 @@ from finance.bills.document import clean
 from finance.bills.reading import LineBroken, LineError, Sheet, UnreadableBill, finished
 
 _MAX_FIELD: Final = 1_000_000
+_MAX_LINE: Final = 10_000_000
+"""Characters of a line; a file that is one endless line would be taken into memory whole."""
 _SNAKE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[/:\s]+")
 
 
@@ -67,7 +69,7 @@ class Table:
     def read(self, file: BinaryIO, sheet: Sheet) -> Iterator[BillLine | LineError]:
         """The lines in order, each at fault as an error in its place. Raises UnreadableBill."""
         csv.field_size_limit(_MAX_FIELD)
-        reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="strict", newline=""))
+        reader = csv.reader(_lines_of(io.TextIOWrapper(file, "utf-8-sig", errors="strict", newline="")))
         header = self._header(reader, sheet)
         for cells in _rows(reader):
             if any(cells[len(header) :]):
@@ -82,6 +84,9 @@ class Table:
         if missing:
             raise UnreadableBill(f"this is no {self.name} file: it has no column {' or '.join(missing)}")
         used = {column for columns in self.columns.values() for column in columns}
+        twice = sorted(column for column in used if header.count(column) > 1)
+        if twice:
+            raise UnreadableBill(f"the column {twice[0]} comes twice, and which is meant, nobody can tell")
         sheet.notice(
             name for name, column in zip(written, header, strict=True) if column not in used and not self._knows(column)
         )
@@ -99,6 +104,13 @@ class Table:
 
     def _knows(self, column: str) -> bool:
         return column in self.known or any(column.startswith(k[:-1]) for k in self.known if k.endswith("*"))
+
+
+def _lines_of(text: io.TextIOWrapper) -> Iterator[str]:
+    for number, line in enumerate(iter(lambda: text.readline(_MAX_LINE + 1), ""), 1):
+        if len(line) > _MAX_LINE:
+            raise UnreadableBill(f"line {number} is longer than {_MAX_LINE} characters")
+        yield line
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[list[str]]:

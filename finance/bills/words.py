@@ -49,10 +49,12 @@ def token_type(text: str) -> str:
 _EDITION: Final = re.compile(r"\s*\((Amazon Bedrock Edition|[^)]*Marketplace[^)]*)\)", re.IGNORECASE)
 _TIERS: Final = r"batch|priority|flex|standard|provisioned"
 _TAIL: Final = re.compile(
-    rf"[\s,/-]+(text|audio|image|video|thinking|cached|cchd|cache|caching|in|inp|inpt|input|out|outp|outpt|opt|output"
-    rf"|prompt|completion|reasoning|tokens?|{_TIERS})\b.*$",
+    r"((\s-\s+|[\s,/]+)(text|audio|image|video|thinking)"
+    r"|[\s,/-]+(cached|cchd|cache|caching|in|inp|inpt|input|out|outp|outpt|opt|output|prompt|completion|reasoning"
+    rf"|tokens?|{_TIERS}))\b.*$",
     re.IGNORECASE,
 )
+"""A hyphen before a medium belongs to the model: `gpt-4o-audio-preview`, `gpt-image-1`."""
 _TIER: Final = re.compile(rf"\b({_TIERS})\b", re.IGNORECASE)
 
 

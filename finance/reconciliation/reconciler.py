@@ -169,12 +169,14 @@ class Reconciler:
         return [self._slice(provider, report, place, zone) for place in range(report.size)]
 
     def _spellings(self, provider: str, window: Window) -> tuple[str, ...]:
-        """Every name under which events know the provider."""
+        """Every name under which events know the provider. Raises TooManySlices."""
         query = CostQuery(
-            Scope(), window, (Measure.OPERATIONS,), group_by=(Dimension.PROVIDER,), page=Page(first=1_000)
+            Scope(), window, (Measure.OPERATIONS,), group_by=(Dimension.PROVIDER,), page=Page(first=MAX_SLICES)
         )
-        names = self._store.report(query).keys[0]
-        return tuple(name for name in names if name is not None and provider_of(name) == provider)
+        report = self._store.report(query)
+        if report.group_count > MAX_SLICES:
+            raise TooManySlices
+        return tuple(name for name in report.keys[0] if name is not None and provider_of(name) == provider)
 
     def _slice(self, provider: str, report: CostReport, place: int, zone: ZoneInfo) -> Attributed:
         kind, source, category, model, account = (keys[place] or "" for keys in report.keys)

@@ -22,7 +22,7 @@ from core.money import from_pico, plain
 from finance.allocation.allocator import Month
 from finance.bills.providers import provider_of
 from finance.bookings import BLANK, Book, Changes, changes, digest, enter, in_storable_parts
-from finance.reconciliation.comparison import Cell, Place
+from finance.reconciliation.comparison import Cause, Cell, Place
 from finance.reconciliation.reconciler import TRUE_UP, Reconciler, Reconciliation, day_start
 from tenants.audit import Action
 
@@ -48,7 +48,7 @@ class Booked:
 
 @dataclass(frozen=True, slots=True)
 class TrueUp:
-    """A provider's month trued up: both sides of the days that bills cover, what is booked, the rows this changes."""
+    """A provider's month trued up: both sides of what bills cover in full, what is booked, the rows this changes."""
 
     provider: str
     month: Month
@@ -79,10 +79,10 @@ class TrueUps:
         """What `run` would do now. Days are UTC's. Raises NoBill or Unavailable."""
         name = provider_of(provider)
         found = self._reconciler.reconcile(name, month.window, tolerance_percent=self._tolerance_percent)
-        booked = [] if found is None else _billed_cells(found)
+        booked = [] if found is None else _settled(found)
         rows = [row for one in booked for row in self._rows(name, one)]
         needed = changes(self._store, _book(name, month), rows)
-        if not booked and not needed.any:  # without a bill there may be rows of one that was removed
+        if not needed.any and not _covers(found, month):  # without a bill there may be rows of one that was removed
             raise NoBill(name, month)
         cells = [one.cell for one in booked]
         return TrueUp(
@@ -97,6 +97,7 @@ class TrueUps:
     def run(self, provider: str, month: Month, *, by: str) -> TrueUp:
         """What was done: afterwards the days that bills cover sum to the bills. Recorded.
 
+        Where more is attributed than a day's bill holds so far, that day is left alone until it is billed in full.
         Repeating it changes nothing; after a rewritten bill or late usage it replaces what it had booked. Raises NoBill
         or Unavailable.
         """
@@ -153,14 +154,19 @@ class TrueUps:
             )
 
 
-def _billed_cells(found: Reconciliation) -> Sequence[Booked]:
-    """What is compared on days that a bill covers, or has lines for all the same."""
+def _settled(found: Reconciliation) -> Sequence[Booked]:
+    """What is compared on days that a bill covers, but for what the bill may still come to hold."""
     covered = found.covered
     return [
         Booked(place, cell)
         for place, cell in found.comparison.cells.items()
-        if place.day in covered or cell.lines or cell.billed
+        if place.day in covered and Cause.LATE not in cell.causes
     ]
+
+
+def _covers(found: Reconciliation | None, month: Month) -> bool:
+    """Whether a bill covers any day of the month."""
+    return found is not None and any(day.replace(day=1) == month.first for day in found.covered)
 
 
 def _book(provider: str, month: Month) -> Book:

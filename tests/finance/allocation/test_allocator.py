@@ -136,6 +136,28 @@ def test_equal_shares_among_three_are_exact(used: Api) -> None:
     assert amounts == [Decimal("3.333333333334"), Decimal("3.333333333333"), Decimal("3.333333333333")]
 
 
+def test_a_charges_quantity_is_shared_like_its_cost(used: Api) -> None:
+    used.post_events([charge("gpu", start_time=NOON, cost={"amount": "9"}, quantity=720, unit="gpu_hours")])
+    set_rule(used, where={"unit": {"eq": "gpu_hours"}})
+    run(used)
+    query = """{ events(timeRange: {preset: LAST_90_DAYS}, where: {unit: {eq: "gpu_hours"}}) {
+      nodes { tenantId quantity } } }"""
+    found = [(row["tenantId"], Decimal(row["quantity"])) for row in used.data(query)["events"]["nodes"]]
+    assert sorted(found) == [("acme", 540), ("beta", 180), ("unattributed", -720), ("unattributed", 720)]
+
+
+def test_more_members_than_one_run_takes_are_refused_unless_the_rule_names_them(
+    used: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finance.allocation.allocator.MAX_ROWS", 1)
+    set_rule(used, members={"dimension": "FEATURE"})
+    assert run(used, dry_run=True)["errors"] == [{"code": "TOO_MANY_ROWS"}]
+    monkeypatch.setattr("finance.allocation.allocator.MAX_ROWS", 2)
+    used.post_events([wire_event("c", tenant_id="gamma", start_time=NOON, cost={"amount": "4"}, feature="third")])
+    set_rule(used, members={"dimension": "FEATURE"}, only=["chat"], expectedVersion=1)
+    assert [share["member"] for share in run(used, dry_run=True)["report"]["shares"]] == ["chat"]
+
+
 def test_features_and_tags_bear_on_the_charges_own_tenant(used: Api) -> None:
     set_rule(used, members={"dimension": "FEATURE"})
     run(used)

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution.bill_lines import BillLine, to_arrow
-from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, opened, recognise
+from finance.bills.formats import BillFormat, UnknownFormat, UsageReport, recognise
+from finance.bills.packing import BillTooLarge, opened
 from finance.bills.reading import LineError, Sheet, UnreadableBill
 from finance.bills.words import in_whole_units, model_before, token_type
 from finance.reconciliation.model_names import model_key
@@ -93,7 +94,7 @@ def test_the_older_report_of_aws_is_read_too() -> None:
         ("credit", ""),
         ("adjustment", "correction"),
     ]
-    assert (errors, list(sheet.unknown), sheet.payers) == ([], ["x"], {"1"})
+    assert (errors, list(sheet.unknown), sheet.payer) == ([], ["x"], "1")
 
 
 def test_azure_writes_american_dates_thousands_and_three_currencies() -> None:
@@ -197,11 +198,44 @@ def test_packed_files_are_unpacked() -> None:
         assert opened(io.BytesIO(content)).read() == plain
 
 
+def test_what_is_packed_is_unpacked_within_a_bound() -> None:
+    plain = b"x" * 1_000
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("bill.json", plain)
+    for content in (gzip.compress(plain), packed.getvalue()):
+        assert opened(io.BytesIO(content), 1_000).read() == plain
+        with pytest.raises(BillTooLarge):
+            opened(io.BytesIO(content), 999).read()
+
+
+def test_a_table_of_one_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finance.bills.table._MAX_LINE", 100)
+    with pytest.raises(UnreadableBill, match="line 2 is longer than 100 characters"):
+        read(b"provider,date,cost,currency\n" + b"Acme," * 50)
+
+
 def test_pages_may_be_an_array_or_one_a_line() -> None:
-    one, two = (openai_costs((DAY, "gpt-4o, input", amount)) for amount in ("1", "2"))
+    one, two = (openai_costs((DAY.replace(day=n), "gpt-4o, input", str(n))) for n in (1, 2))
     for content in (b"[" + one + b"," + two + b"]", one + b"\n" + two + b"\n"):
         lines, _, _ = read(content)
         assert [(line.line, line.cost) for line in lines] == [(1, Decimal(1)), (2, Decimal(2))]
+
+
+def test_a_bucket_on_two_pages_counts_once_and_must_be_the_same() -> None:
+    one, other = (openai_costs((DAY, "gpt-4o, input", amount)) for amount in ("1", "2"))
+    lines, _, sheet = read(one + b"\n" + one)
+    assert [line.cost for line in lines] == [1]
+    assert list(sheet.notes) == ["a bucket comes twice, the same each time: it is counted once"]
+    with pytest.raises(UnreadableBill, match="comes twice, with other results"):
+        read(one + b"\n" + other)
+
+
+def test_a_column_that_comes_twice_is_refused() -> None:
+    with pytest.raises(UnreadableBill, match="column cost comes twice"):
+        read(b"provider,date,cost,currency,Cost\nAcme,2026-11-20,1,USD,2\n")
+    lines, _, _ = read(b"provider,date,cost,currency,note,note\nAcme,2026-11-20,1,USD,a,b\n")
+    assert [line.cost for line in lines] == [1]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +267,11 @@ def test_units_become_single(unit: str, quantity: str, expected: tuple[str, str]
         ("Claude Sonnet 4.5 (Amazon Bedrock Edition) cache write input tokens", "Claude Sonnet 4.5", "cache_write"),
         ("Gemini 2.5 Flash Text Input - Predictions", "Gemini 2.5 Flash", "input"),
         ("Gemini 2.5 Flash Audio Input - Predictions", "Gemini 2.5 Flash", "audio_input"),
+        ("Gemini 2.5 Flash - Audio Input", "Gemini 2.5 Flash", "audio_input"),
+        ("gpt-4o-audio-preview input tokens", "gpt-4o-audio-preview", "audio_input"),
+        ("gpt-image-1 output tokens", "gpt-image-1", "output"),
+        ("gemini-2.5-flash-image output tokens", "gemini-2.5-flash-image", "output"),
+        ("gpt-5.4-mini-cached-input", "gpt-5.4-mini", "cached_input"),
         ("Promotional credit", "", ""),
     ],
 )

@@ -15,6 +15,7 @@ from attribution.dimensions import Dimension
 from attribution.query import UTC as UTC_ZONE
 from attribution.statement import Statement
 from attribution.store import StoreUnavailable
+from core.database import DatabaseUnavailable, Turn
 from finance.allocation.allocator import Month
 from finance.allocation.rules import Method, Rule
 from finance.bills.outcome import Wanted
@@ -42,10 +43,20 @@ def lines_on_disk(api: Api) -> int:
 def test_a_rewritten_month_replaces_and_nothing_of_the_old_one_stays(embedded_api: Api) -> None:
     api = embedded_api
     post_bill(api, table("Acme,2026-10-01,5,USD", "Acme,2026-10-02,7,USD", "Acme,2026-09-30,1,USD"))
-    receipt = post_bill(api, table("Acme,2026-10-01,6,USD")).json()
+    receipt = post_bill(api, table("Acme,2026-10-02,6,USD")).json()
     assert receipt["bills"][0]["replaced"]["cost"] == "12"
     assert costs(api) == {("acme", "2026-10"): "6", ("acme", "2026-09"): "1"}
     assert lines_on_disk(api) == 2
+
+
+def test_a_part_of_a_month_replaces_the_whole_only_where_that_is_said(embedded_api: Api) -> None:
+    api = embedded_api
+    post_bill(api, table("Acme,2026-10-01,5,USD", "Acme,2026-10-02,7,USD"))
+    refused = post_bill(api, table("Acme,2026-10-01,6,USD"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "FEWER_DAYS")
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "12"}, 2)
+    assert post_bill(api, table("Acme,2026-10-01,6,USD"), replace="true").json()["imported"] is True
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "6"}, 1)
 
 
 def test_a_report_of_days_replaces_the_days_it_covers(embedded_api: Api) -> None:
@@ -61,10 +72,23 @@ def test_a_report_of_days_replaces_the_days_it_covers(embedded_api: Api) -> None
     assert api.data("{ bills { days lines } }")["bills"] == [{"days": ["2026-10-01", "2026-10-02"], "lines": 2}]
 
 
+def aws(*items: tuple[int, int]) -> bytes:
+    head = "line_item_line_item_type,line_item_usage_start_date,line_item_unblended_cost,line_item_currency_code,bill_payer_account_id"
+    return "\n".join((head, *(f"Usage,2026-10-01T00:00:00Z,{cost},USD,{payer}" for cost, payer in items))).encode()
+
+
+def test_a_bill_that_leaves_an_account_out_does_not_replace(embedded_api: Api) -> None:
+    api = embedded_api
+    post_bill(api, aws((1, 111), (2, 222)))
+    refused = post_bill(api, aws((5, 111), (6, 333)))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "OTHER_PAYER")
+    assert post_bill(api, aws((1, 111), (2, 222), (4, 333))).json()["imported"] is True
+    assert costs(api) == {("aws", "2026-10"): "7"}
+
+
 def test_several_payers_are_told_apart(embedded_api: Api) -> None:
     api = embedded_api
-    head = b"line_item_line_item_type,line_item_usage_start_date,line_item_unblended_cost,line_item_currency_code,bill_payer_account_id\n"
-    bills = [head + f"Usage,2026-10-01T00:00:00Z,{cost},USD,{payer}\n".encode() for cost, payer in ((1, 111), (2, 222))]
+    bills = [aws((1, 111)), aws((2, 222))]
     post_bill(api, bills[0])
     refused = post_bill(api, bills[1])
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "OTHER_PAYER")
@@ -116,7 +140,49 @@ def test_what_a_killed_import_left_is_never_seen_and_goes_with_the_next(embedded
             importer.run(io.BytesIO(table("Acme,2026-10-01,6,USD")), Wanted(), by="test")
     assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "5"}, 2)
     post_bill(api, table("Acme,2026-10-01,7,USD"))
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "7"}, 2)  # it may be loading yet
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finance.bills.importing.ABANDONED_AFTER", timedelta())
+        post_bill(api, table("Acme,2026-10-01,8,USD"))
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "8"}, 1)
+
+
+def test_a_bill_is_in_force_though_the_old_one_cannot_be_swept(
+    embedded_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = embedded_api
+    post_bill(api, table("Acme,2026-10-01,5,USD"))
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.services.store, "rewrite", away)
+        assert post_bill(api, table("Acme,2026-10-01,6,USD")).json()["imported"] is True
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "6"}, 2)
+    post_bill(api, table("Acme,2026-10-01,7,USD"))
     assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "7"}, 1)
+
+
+def test_a_bill_in_force_stays_though_nobody_heard_that_it_is(
+    embedded_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, importer = embedded_api, embedded_api.services.money.bills
+    put_in_force = type(importer)._put_in_force
+
+    def unheard(*given: Any) -> None:
+        put_in_force(*given)
+        raise DatabaseUnavailable("the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(importer), "_put_in_force", unheard)
+        assert post_bill(api, table("Acme,2026-10-01,5,USD")).status_code == 503
+    assert (costs(api), lines_on_disk(api)) == ({("acme", "2026-10"): "5"}, 1)
+
+
+def test_an_import_waits_for_no_other_matter(embedded_api: Api) -> None:
+    with embedded_api.services.database.lock(), embedded_api.services.database.lock(Turn.MIGRATION):
+        assert post_bill(embedded_api, table("Acme,2026-10-01,5,USD")).json()["imported"] is True
 
 
 def test_an_import_is_recorded(embedded_api: Api) -> None:

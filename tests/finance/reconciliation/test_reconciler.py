@@ -210,6 +210,37 @@ def test_a_true_up_leaves_days_alone_that_no_bill_covers(embedded_api: Api) -> N
     assert cost_of(api) == Decimal("8.5")
 
 
+def test_a_late_line_on_the_next_months_bill_covers_no_day_of_its_own_month(embedded_api: Api) -> None:
+    api, last = embedded_api, DAY.replace(day=1) - timedelta(days=1)
+    api.post_events([usage("a", "100", day=last, provider_name="gcp.gemini", request_model="gemini-2.5-flash")])
+    row = {"currency": "USD", "usage_start_time": f"{last} 23:00:00 UTC", "cost": 0.5, "billing_account_id": "A"}
+    assert post_bill(api, json.dumps(row | {"invoice": {"month": f"{DAY:%Y%m}"}}).encode()).json()["imported"] is True
+    assert api.data("{ bills { period days } }")["bills"] == [{"period": MONTH, "days": []}]
+    late = f'mutation {{ trueUp(provider: "google", period: "{last:%Y-%m}") {{ errors {{ code }} }} }}'
+    assert api.data(late)["trueUp"]["errors"] == [{"code": "NO_BILL"}]
+    assert cost_of(api) == 100
+
+
+def test_a_true_up_waits_for_a_day_that_is_not_billed_in_full(embedded_api: Api) -> None:
+    api, today = embedded_api, datetime.now(UTC).date()
+    sent = [usage("a", "100"), usage("b", "1", request_model="o4-mini", response_model="")]
+    api.post_events([event | {"start_time": f"{today}T00:00:00Z"} for event in sent])
+    post_bill(api, openai_costs((today, "gpt-4o, input", "10", 110), (today, "o4-mini, input", "3", 3_300)))
+    done = true_up(api, f"{today:%Y-%m}")["report"]
+    assert (done["billed"], done["attributed"], done["amount"]) == ("3", "1", "2")
+    assert cost_of(api) == 103
+
+
+def test_more_providers_than_are_compared_at_once_are_refused(
+    embedded_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = embedded_api
+    api.post_events([usage("a", "1"), usage("b", "1", provider_name="anthropic")])
+    post_bill(api, openai_costs((DAY, "gpt-4o, input", "1.5", 1_100)))
+    monkeypatch.setattr("finance.reconciliation.reconciler.MAX_SLICES", 1)
+    assert true_up(api)["errors"] == [{"code": "TOO_MANY_SLICES"}]
+
+
 def test_what_a_removed_bill_had_booked_goes_with_the_next_true_up(embedded_api: Api) -> None:
     api = embedded_api
     api.post_events([usage("a", "1.00")])
