@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -98,17 +99,15 @@ def answered(terms: Iterable[Term], spending: Spending) -> list[Term]:
     return [term for term in terms if all(map(spending.knows, slices([term])))]
 
 
-def evaluate(terms: Collection[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
-    """How each budget stands at `now`."""
-    passages = {(period, zone): Passage.of(period, now, zone) for period, zone in {_passing(term) for term in terms}}
-    return {term.definition.id: _state(term, spending, habits, passages[_passing(term)], now) for term in terms}
+@lru_cache(maxsize=256)
+def _passage(period: Window, zone: ZoneInfo, now: datetime) -> Passage:
+    """The passage of a period that many budgets share."""
+    return Passage.of(period, now, zone)
 
 
-def _passing(term: Term) -> tuple[Window, ZoneInfo]:
-    return term.counted, term.terms.period.zone
-
-
-def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now: datetime) -> BudgetState:
+def evaluate(term: Term, spending: Spending, habits: Habits, now: datetime) -> BudgetState:
+    """How the budget stands at `now`."""
+    passage = _passage(term.counted, term.terms.period.zone, now)
     sums, limits = spending.of(term.spending), _Limits(term, spending)
     statuses = {}
     for member in dict.fromkeys((*sums, *limits.own)):
@@ -209,17 +208,11 @@ def _daily(term: Term, now: datetime) -> Slice:
     return replace(term.spending, window=weeks, bucket=Granularity.DAY)
 
 
-def learn(
-    asked: Iterable[tuple[Term, Slice]], spending: Spending, now: datetime
-) -> dict[tuple[int, str | None], Habit]:
-    """The habits of all budgets and members that have shown one."""
-    habits = {}
-    for term, daily in asked:
-        today = now.astimezone(term.terms.period.zone).date()
-        for member, amounts in _by_member(spending.by_bucket(daily)).items():
-            if found := habit(amounts, today):
-                habits[term.definition.id, member] = found
-    return habits
+def learn(term: Term, daily: Slice, spending: Spending, now: datetime) -> dict[tuple[int, str | None], Habit]:
+    """The habits that the budget and its members have shown."""
+    today = now.astimezone(term.terms.period.zone).date()
+    habits = {member: habit(amounts, today) for member, amounts in _by_member(spending.by_bucket(daily)).items()}
+    return {(term.definition.id, member): found for member, found in habits.items() if found}
 
 
 def _by_member(sums: Mapping[tuple[str | None, Bucket], Sum]) -> dict[str | None, dict[date, Decimal]]:

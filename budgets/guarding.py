@@ -60,11 +60,10 @@ Measured = tuple[Decimal | None, int]
 """A value and how many operations it is of."""
 
 
-def guard(watched: Iterable[Watch], spending: Spending, now: datetime) -> dict[tuple[int, str | None], GuardrailStatus]:
-    """How each guardrail and each of its members stands in the newest settled interval."""
+def guard(watch: Watch, spending: Spending, now: datetime) -> dict[tuple[int, str | None], GuardrailStatus]:
+    """How the guardrail and each of its members stands in the newest settled interval."""
     return {
         (watch.definition.id, member): _status(watch, member, intervals, now)
-        for watch in watched
         for member, intervals in _by_member(watch, spending).items()
     }
 

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple, TypeVar
 
 from attribution.slices import Group, Grouping, SliceQuery
 from budgets import breaches
+from budgets.apart import Apart
 from budgets.breaches import Telling
 from budgets.contributors import contribution, top
-from budgets.evaluation import Habits, answered, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.evaluation import (
+    Habits,
+    Term,
+    answered,
+    current_terms,
+    ended_terms,
+    evaluate,
+    history_slices,
+    learn,
+    slices,
+)
 from budgets.forecast import Habit
-from budgets.guarding import guard, watches
+from budgets.guarding import Watch, guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
@@ -46,7 +58,7 @@ class _Learned:
 
 
 class _Assessment(NamedTuple):
-    """How everything stands, how what has just ended stood, and of which targets the store said nothing."""
+    """How everything stands, how what has just ended stood, and of which targets nothing is known now."""
 
     snapshot: Snapshot
     ended: Collection[BudgetState]
@@ -85,22 +97,22 @@ class Round:
 
     def _assess(self, definitions: Sequence[Definition], now: datetime) -> _Assessment:
         """How everything stands, by what the store answers."""
-        habits = self._habits(definitions, now)
-        terms, ended, watched = (
-            current_terms(Paced(definitions), now),
-            ended_terms(Paced(definitions), now),
-            watches(definitions, now),
-        )
+        apart, habits = Apart(), self._habits(definitions, now)
+        terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now)))
+        ended = _all(apart.each(Paced(definitions), _id_of, lambda each: ended_terms([each], now)))
+        watched = _all(apart.each(Paced(definitions), _id_of, lambda each: watches([each], now)))
         plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in watched)]))
         spending = plan.answer_what_can_be(self._ask)
         told, over = (answered(each, spending) for each in (terms, ended))
         guarded = [watch for watch in watched if spending.knows(watch.slice)]
         asked = {term.definition.id for term in terms} | {watch.definition.id for watch in watched}
         known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
+        states = apart.each(Paced(told), _whose, lambda term: evaluate(term, spending, habits, now))
+        rails = apart.each(guarded, _whose, lambda watch: guard(watch, spending, now))
         return _Assessment(
-            Snapshot(now, evaluate(Paced(told), spending, habits, now), guard(guarded, spending, now)),
-            evaluate(over, spending, {}, now).values(),
-            asked - known,
+            Snapshot(now, {state.budget_id: state for state in states}, _merged(rails)),
+            list(apart.each(over, _whose, lambda term: evaluate(term, spending, {}, now))),
+            asked - known | apart.failed,
         )
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
@@ -109,11 +121,16 @@ class Round:
             self._learned = _Learned(until=now + HABITS_AGE)
         new = [each for each in definitions if self._learned.versions.get(each.id) != each.version]
         if new:
-            asked = history_slices(current_terms(new, now), now)
-            spending = Plan([daily for _, daily in asked]).answer_what_can_be(self._ask)
-            known = [(term, daily) for term, daily in asked if spending.knows(daily)]
-            self._learned.add(new, learn(known, spending, now))
+            self._learned.add(new, self._learn(new, now))
         return self._learned.habits
+
+    def _learn(self, new: Sequence[Definition], now: datetime) -> Habits:
+        apart = Apart()
+        asked = _all(apart.each(new, _id_of, lambda each: history_slices(current_terms([each], now), now)))
+        spending = Plan([slice_ for _, slice_ in asked]).answer_what_can_be(self._ask)
+        known = [each for each in asked if spending.knows(each[1])]
+        habits = apart.each(known, lambda each: _whose(each[0]), lambda each: learn(*each, spending, now))
+        return _merged(habits)
 
     def _breaches(self, now: datetime) -> list[Known]:
         """What is on record: read once for as long as this process alone may change it."""
@@ -133,3 +150,23 @@ class Round:
             telling = Telling(self._tell, self._currency, now)
             breaches.write(session, changes, definitions, lambda finding: top(finding, driven), telling)
             session.commit()
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _all(parts: Iterable[Iterable[V]]) -> list[V]:
+    return list(chain.from_iterable(parts))
+
+
+def _merged(parts: Iterable[Mapping[K, V]]) -> dict[K, V]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _id_of(definition: Definition) -> int:
+    return definition.id
+
+
+def _whose(asked: Term | Watch) -> int:
+    return asked.definition.id

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlmodel import Session, col, select
 
+import budgets.round
 from attribution.dimensions import Dimension
 from attribution.event import EventRow
 from attribution.failures import QueryTooSlow
@@ -19,13 +20,14 @@ from attribution.query import Condition, Operator
 from attribution.slices import SliceQuery
 from attribution.store import Store
 from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
+from budgets.evaluation import Term
 from budgets.lease import Lease, LeaseLost
 from budgets.models import Breach
 from budgets.notices import Notice
 from budgets.periods import CalendarPeriod, RollingPeriod
 from budgets.relay import decode, encode
 from budgets.round import Round
-from budgets.status import BudgetStatus, Snapshot
+from budgets.status import BudgetState, BudgetStatus, Snapshot
 from budgets.targets import ChangedMeanwhile, NameTaken, Targets
 from core.database import Database
 from core.money import to_pico
@@ -223,3 +225,21 @@ def test_changes_do_not_overwrite_each_other(world: World) -> None:
     assert [each.terms.name for each in world.targets.all()] == ["other"]
     assert [each.is_deleted for each in world.targets.ever()] == [True, False]
     assert [terms for _, terms in world.targets.versions([first.id])[first.id]] == [MONTHLY, second.terms]
+
+
+def test_a_target_that_cannot_be_evaluated_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = world.targets.create(replace(MONTHLY, name="odd"), by="ada")
+    world.targets.create(MONTHLY, by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    world.run(MARCH + timedelta(hours=1))
+    whole = budgets.round.evaluate
+
+    def evaluate(term: Term, *rest: Any) -> BudgetState:
+        if term.definition.id == odd.id:
+            raise ValueError("math domain error")
+        return whole(term, *rest)
+
+    monkeypatch.setattr(budgets.round, "evaluate", evaluate)
+    snapshot = world.run(MARCH + timedelta(hours=2))
+    assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
+    assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
