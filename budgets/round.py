@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
-from attribution.slices import Group, Grouping, SliceQuery
 from budgets import breaches
 from budgets.apart import Apart
 from budgets.breaches import Telling
@@ -30,13 +29,10 @@ from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
 from budgets.pacing import Paced
-from budgets.spending import Plan
+from budgets.spending import Ask, Plan
 from budgets.status import BudgetState, Snapshot
 from budgets.targets import Definition, Targets
 from core.database import Database
-
-Ask = Callable[[SliceQuery], Mapping[Grouping, list[Group]]]
-"""The store's answer to a query."""
 
 HABITS_AGE: Final = timedelta(minutes=10)
 """How old what was learned of the last weeks may be: complete days change little."""
