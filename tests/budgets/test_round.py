@@ -22,7 +22,7 @@ from attribution.store import Store
 from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
 from budgets.evaluation import Term
 from budgets.lease import Lease, LeaseLost
-from budgets.models import Breach
+from budgets.models import Breach, LeaseRow
 from budgets.notices import Notice
 from budgets.periods import CalendarPeriod, RollingPeriod
 from budgets.relay import decode, encode
@@ -243,3 +243,23 @@ def test_a_target_that_cannot_be_evaluated_stops_no_other(world: World, monkeypa
     snapshot = world.run(MARCH + timedelta(hours=2))
     assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
     assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
+
+
+def test_a_change_that_cannot_be_written_stops_no_other(world: World) -> None:
+    world.targets.create(MONTHLY, by="ada")
+    world.targets.create(replace(MONTHLY, name="odd", channels=("x" * 100,)), by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    assert world.lease.hold()
+
+    def tell(session: Session, notice: Notice) -> None:
+        if notice.channels != ("ops",):
+            session.add(LeaseRow(name="budgets", holder="eve", expires_at=0.0))
+            session.flush()
+
+    Round(world.store.slices, world.database, world.targets, world.lease, tell=tell, currency="USD").run(
+        MARCH + timedelta(hours=1)
+    )
+    (breach,) = world.breaches()
+    assert breach.target_id == 1
+    world.run(MARCH + timedelta(hours=2))
+    assert len(world.breaches()) == 2, "it is tried again"
