@@ -93,9 +93,9 @@ class Round:
 
     def _assess(self, definitions: Sequence[Definition], now: datetime) -> _Assessment:
         """How everything stands, by what the store answers."""
-        apart, habits = Apart(), self._habits(definitions, now)
-        terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now)))
-        ended = _all(apart.each(Paced(definitions), _id_of, lambda each: ended_terms([each], now)))
+        apart, habits, as_of = Apart(), self._habits(definitions, now), self._targets.as_of
+        terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now, as_of)))
+        ended = _all(apart.each(Paced(definitions), _id_of, lambda each: ended_terms([each], now, as_of)))
         watched = _all(apart.each(Paced(definitions), _id_of, lambda each: watches([each], now)))
         plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in watched)]))
         spending = plan.answer_what_can_be(self._ask)
@@ -121,8 +121,8 @@ class Round:
         return self._learned.habits
 
     def _learn(self, new: Sequence[Definition], now: datetime) -> Habits:
-        apart = Apart()
-        asked = _all(apart.each(new, _id_of, lambda each: history_slices(current_terms([each], now), now)))
+        apart, as_of = Apart(), self._targets.as_of
+        asked = _all(apart.each(new, _id_of, lambda each: history_slices(current_terms([each], now, as_of), now)))
         spending = Plan([slice_ for _, slice_ in asked]).answer_what_can_be(self._ask)
         known = [each for each in asked if spending.knows(each[1])]
         habits = apart.each(known, lambda each: _whose(each[0]), lambda each: learn(*each, spending, now))

@@ -16,17 +16,20 @@ import budgets.round
 from attribution.dimensions import Dimension
 from attribution.event import EventRow
 from attribution.failures import QueryTooSlow
-from attribution.query import Condition, Operator
+from attribution.measures import Measure
+from attribution.query import EVERYTHING, Condition, Operator
 from attribution.slices import SliceQuery
 from attribution.store import Store
 from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
-from budgets.evaluation import Term
+from budgets.evaluation import Term, current_terms
+from budgets.history import past, past_slice
 from budgets.lease import Lease, LeaseLost
-from budgets.models import Breach, LeaseRow
+from budgets.models import Breach, LeaseRow, Target, TargetVersion
 from budgets.notices import Notice
 from budgets.periods import CalendarPeriod, RollingPeriod
 from budgets.relay import decode, encode
 from budgets.round import Round
+from budgets.spending import Plan
 from budgets.status import BudgetState, BudgetStatus, Snapshot
 from budgets.targets import ChangedMeanwhile, NameTaken, Targets
 from core.database import Database
@@ -263,3 +266,57 @@ def test_a_change_that_cannot_be_written_stops_no_other(world: World) -> None:
     assert breach.target_id == 1
     world.run(MARCH + timedelta(hours=2))
     assert len(world.breaches()) == 2, "it is tried again"
+
+
+def changed_in(world: World, before: datetime, was: BudgetTerms, after: datetime, terms: BudgetTerms) -> None:
+    """A target that said one thing from then on, and something else later."""
+    definition = world.targets.create(was, by="ada")
+    world.targets.update(definition, terms, by="ada")
+    with world.database.session() as session:
+        session.get_one(Target, definition.id).created_at = before
+        for row, since in zip(session.exec(select(TargetVersion)), (before, after), strict=True):
+            row.effective_from = since
+            session.add(row)
+        session.commit()
+    world.targets = Targets(world.database)
+    world.round = world.another(world.lease)
+
+
+def test_who_spent_all_of_it_last_time_has_nothing_left_over(world: World) -> None:
+    made_before(world, replace(MONTHLY, where=EVERYTHING, each=Dimension.TENANT, rollover=True))
+    world.store.insert([spend(FEBRUARY, "10", tenant_id="acme"), spend(FEBRUARY, "4", tenant_id="half")])
+    (state,) = world.run(MARCH).budgets.values()
+    assert {member: status.limit for member, status in state.statuses.items()} == {"acme": 10, "half": 16}
+    assert state.default_limit == 20
+
+
+def test_a_raised_amount_leaves_nothing_more_in_the_period_before(world: World) -> None:
+    raised = replace(MONTHLY, rollover=True, amounts=(AmountFrom(Decimal(1000)),))
+    changed_in(world, FEBRUARY - timedelta(days=30), replace(MONTHLY, rollover=True), MARCH, raised)
+    world.store.insert([spend(FEBRUARY, "10")])
+    assert world.status(MARCH + timedelta(hours=1)).limit == 1000
+    world.store.insert([spend(FEBRUARY, "-3")])
+    now = MARCH + timedelta(hours=2)
+    assert world.status(now).limit == 1003
+    (term,) = current_terms(world.targets.all(), now, world.targets.as_of)
+    spending = Plan([past_slice(term, 2)]).answer(world.store.slices)
+    (versions,) = world.targets.versions([term.definition.id]).values()
+    assert [(p.limit, p.spent) for p in past(term, 2, spending, versions, now)] == [(20, 7), (1003, 0)]
+
+
+def test_what_is_left_of_something_else_does_not_roll_over(world: World) -> None:
+    tokens = replace(MONTHLY, rollover=True, measure=Measure.OPERATIONS)
+    changed_in(world, FEBRUARY - timedelta(days=30), replace(MONTHLY, rollover=True), MARCH, tokens)
+    assert world.status(MARCH + timedelta(hours=1)).limit == 10
+
+
+def test_a_period_is_judged_by_what_was_said_at_its_end(world: World) -> None:
+    end = datetime(2026, 4, 1, tzinfo=UTC)
+    lowered = replace(MONTHLY, amounts=(AmountFrom(Decimal(1)),))
+    changed_in(world, FEBRUARY, MONTHLY, end + timedelta(minutes=1), lowered)
+    world.store.insert([spend(end - timedelta(hours=2), "5")])
+    world.run(end + timedelta(minutes=2))
+    assert not world.breaches()
+    world.store.insert([spend(end - timedelta(hours=1), "6")])
+    world.run(end + timedelta(minutes=3))
+    assert [(b.target_version, b.bound, b.resolution) for b in world.breaches()] == [(1, 10, "period_over")]
