@@ -53,12 +53,13 @@ class _Learned:
         self.versions |= new
 
 
-class _Assessment(NamedTuple):
+class Sight(NamedTuple):
     """How everything stands, how what has just ended stood, and of which targets nothing is known now."""
 
     snapshot: Snapshot
     ended: Collection[BudgetState]
-    unjudged: set[int]
+    unjudged: Collection[int]
+    definitions: Mapping[int, Definition]
 
 
 class Round:
@@ -77,21 +78,22 @@ class Round:
         self._known: list[Known] | None = None
         self._known_in = 0
 
-    def run(self, now: datetime) -> Snapshot:
-        """How everything stands at `now`, once the breaches on record agree with it.
+    def look(self, now: datetime) -> Sight:
+        """How everything stands at `now`. Raises StoreUnavailable or DatabaseUnavailable."""
+        return self._assess(self._targets.all(), now)
+
+    def record(self, seen: Sight) -> None:
+        """Make the breaches on record agree with what was seen.
 
         Raises LeaseLost, StoreUnavailable or DatabaseUnavailable, and then nothing was written.
         """
-        definitions = self._targets.all()
-        seen = self._assess(definitions, now)
-        by_id = {definition.id: definition for definition in definitions}
-        found = findings(by_id, seen.snapshot, seen.ended)
-        changes = judge(found, self._breaches(now), by_id, seen.snapshot, now, seen.unjudged)
+        now = seen.snapshot.evaluated_at
+        found = findings(seen.definitions, seen.snapshot, seen.ended)
+        changes = judge(found, self._breaches(now), seen.definitions, seen.snapshot, now, seen.unjudged)
         if changes:
-            self._write(changes, by_id, now)
-        return seen.snapshot
+            self._write(changes, seen.definitions, now)
 
-    def _assess(self, definitions: Sequence[Definition], now: datetime) -> _Assessment:
+    def _assess(self, definitions: Sequence[Definition], now: datetime) -> Sight:
         """How everything stands, by what the store answers."""
         apart, habits, as_of = Apart(), self._habits(definitions, now), self._targets.as_of
         terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now, as_of)))
@@ -105,10 +107,11 @@ class Round:
         known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
         states = apart.each(Paced(told), _whose, lambda term: evaluate(term, spending, habits, now))
         rails = apart.each(guarded, _whose, lambda watch: guard(watch, spending, now))
-        return _Assessment(
+        return Sight(
             Snapshot(now, {state.budget_id: state for state in states}, _merged(rails)),
             list(apart.each(over, _whose, lambda term: evaluate(term, spending, {}, now))),
             asked - known | apart.failed,
+            {definition.id: definition for definition in definitions},
         )
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:

@@ -2,104 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 import budgets.round
 from attribution.dimensions import Dimension
-from attribution.event import EventRow
 from attribution.failures import QueryTooSlow
 from attribution.measures import Measure
-from attribution.query import EVERYTHING, Condition, Operator
+from attribution.query import EVERYTHING
 from attribution.slices import SliceQuery
-from attribution.store import Store
-from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
+from budgets.definition import AmountFrom, Override
 from budgets.evaluation import Term, current_terms
 from budgets.history import past, past_slice
 from budgets.lease import Lease, LeaseLost
-from budgets.models import Breach, LeaseRow, Target, TargetVersion
+from budgets.models import LeaseRow
 from budgets.notices import Notice
 from budgets.periods import CalendarPeriod, RollingPeriod
 from budgets.relay import decode, encode
 from budgets.round import Round
 from budgets.spending import Plan
-from budgets.status import BudgetState, BudgetStatus, Snapshot
-from budgets.targets import ChangedMeanwhile, NameTaken, Targets
-from core.database import Database
-from core.money import to_pico
+from budgets.status import BudgetState, Snapshot
+from budgets.targets import ChangedMeanwhile, NameTaken
 from core.time import Granularity
-from tests.attribution.conftest import open_store
-from tests.attribution.factories import event
-from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
-
-ZONE = ZoneInfo("UTC")
-FEBRUARY = datetime(2026, 2, 10, tzinfo=UTC)
-MARCH = datetime(2026, 3, 10, 12, tzinfo=UTC)
-SEARCH = Condition(Dimension.TEAM, Operator.ANY_OF, ("search",))
-MONTHLY = BudgetTerms(
-    name="search",
-    where=SEARCH,
-    period=CalendarPeriod(Granularity.MONTH, ZONE),
-    amounts=(AmountFrom(Decimal(10)),),
-    thresholds=(Threshold(Decimal(100)),),
-    channels=("ops",),
-)
-
-
-class World:
-    """One deployment without a server."""
-
-    def __init__(self, store: Store, database: Database) -> None:
-        self.store = store
-        self.database = database
-        self.targets = Targets(database)
-        self.told: list[Notice] = []
-        self.lease = Lease(database, "budgets", ttl_seconds=60)
-        self.round = self.another(self.lease)
-
-    def another(self, lease: Lease, ask: Callable[[SliceQuery], Any] | None = None) -> Round:
-        return Round(ask or self.store.slices, self.database, self.targets, lease, tell=self._tell, currency="USD")
-
-    def run(self, now: datetime) -> Snapshot:
-        assert self.lease.hold()
-        return self.round.run(now)
-
-    def status(self, now: datetime, member: str | None = None) -> BudgetStatus:
-        (state,) = self.run(now).budgets.values()
-        return state.statuses[member]
-
-    def breaches(self) -> list[Breach]:
-        with self.database.session() as session:
-            return list(session.exec(select(Breach).order_by(col(Breach.id))))
-
-    def _tell(self, _session: Session, notice: Notice) -> None:
-        self.told.append(notice)
-
-
-@pytest.fixture
-def world(embedded_clickhouse: EmbeddedClickHouse, database: Database) -> Any:
-    with fresh_clickhouse_url(embedded_clickhouse) as url, open_store(url) as store:
-        yield World(store, database)
-
-
-def spend(at: datetime, amount: str, **fields: Any) -> EventRow:
-    return event(start_time=at, effective_cost=to_pico(Decimal(amount)), **fields)
-
-
-def made_before(world: World, terms: BudgetTerms) -> None:
-    """A target that existed all the time."""
-    definition = world.targets.create(terms, by="ada")
-    world.targets._read()
-    known = world.targets._known
-    old = replace(definition, created_at=datetime(2025, 1, 1, tzinfo=UTC))
-    world.targets._known = known._replace(live=(old,), ever=(old,))
+from tests.budgets.worlds import FEBRUARY, MARCH, MONTHLY, ZONE, World, changed_in, evaluated, made_before, spend
 
 
 def test_what_a_period_leaves_is_there_in_the_next(world: World) -> None:
@@ -186,7 +116,7 @@ def test_a_statement_that_is_refused_stops_no_other(world: World) -> None:
             raise QueryTooSlow(30)
         return world.store.slices(query)
 
-    snapshot = world.another(world.lease, ask).run(MARCH + timedelta(hours=2))
+    snapshot = evaluated(world.another(world.lease, ask), MARCH + timedelta(hours=2))
     assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
     assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
 
@@ -195,7 +125,7 @@ def test_who_lost_the_lease_writes_nothing(world: World) -> None:
     world.targets.create(MONTHLY, by="ada")
     world.store.insert([spend(MARCH, "20")])
     with pytest.raises(LeaseLost):
-        world.another(Lease(world.database, "budgets")).run(MARCH)
+        evaluated(world.another(Lease(world.database, "budgets")), MARCH)
     assert (world.breaches(), world.told) == ([], [])
 
 
@@ -206,7 +136,9 @@ def test_other_processes_see_the_same(world: World) -> None:
     snapshot = world.run(MARCH)
     assert any(status.forecast for status in snapshot.statuses())
     definitions = {each.id: each for each in world.targets.all()}
-    assert decode(encode(snapshot), snapshot.evaluated_at, definitions) == snapshot
+    assert decode(encode(snapshot), snapshot.evaluated_at, definitions, Snapshot()) == snapshot
+    edited = {id_: replace(each, version=2) for id_, each in definitions.items()}
+    assert decode(encode(snapshot), MARCH, edited, snapshot).budgets == snapshot.budgets, "it stands as it did"
 
 
 def test_changes_do_not_overwrite_each_other(world: World) -> None:
@@ -259,27 +191,12 @@ def test_a_change_that_cannot_be_written_stops_no_other(world: World) -> None:
             session.add(LeaseRow(name="budgets", holder="eve", expires_at=0.0))
             session.flush()
 
-    Round(world.store.slices, world.database, world.targets, world.lease, tell=tell, currency="USD").run(
-        MARCH + timedelta(hours=1)
-    )
+    odd = Round(world.store.slices, world.database, world.targets, world.lease, tell=tell, currency="USD")
+    evaluated(odd, MARCH + timedelta(hours=1))
     (breach,) = world.breaches()
     assert breach.target_id == 1
     world.run(MARCH + timedelta(hours=2))
     assert len(world.breaches()) == 2, "it is tried again"
-
-
-def changed_in(world: World, before: datetime, was: BudgetTerms, after: datetime, terms: BudgetTerms) -> None:
-    """A target that said one thing from then on, and something else later."""
-    definition = world.targets.create(was, by="ada")
-    world.targets.update(definition, terms, by="ada")
-    with world.database.session() as session:
-        session.get_one(Target, definition.id).created_at = before
-        for row, since in zip(session.exec(select(TargetVersion)), (before, after), strict=True):
-            row.effective_from = since
-            session.add(row)
-        session.commit()
-    world.targets = Targets(world.database)
-    world.round = world.another(world.lease)
 
 
 def test_who_spent_all_of_it_last_time_has_nothing_left_over(world: World) -> None:
