@@ -24,7 +24,7 @@ from budgets.evaluation import (
     slices,
 )
 from budgets.forecast import Habit
-from budgets.guarding import Watch, guard, watches
+from budgets.guarding import Judged, Watch, guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
@@ -77,6 +77,8 @@ class Round:
         self._learned = _Learned()
         self._known: list[Known] | None = None
         self._known_in = 0
+        self._judged = Judged()
+        self._judged_in = 0
 
     def look(self, now: datetime) -> Sight:
         """How everything stands at `now`. Raises StoreUnavailable or DatabaseUnavailable."""
@@ -99,20 +101,29 @@ class Round:
         terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now, as_of)))
         ended = _all(apart.each(Paced(definitions), _id_of, lambda each: ended_terms([each], now, as_of)))
         watched = _all(apart.each(Paced(definitions), _id_of, lambda each: watches([each], now)))
-        plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in watched)]))
+        new = self._not_judged(watched)
+        plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in new)]))
         spending = plan.answer_what_can_be(self._ask)
         told, over = (answered(each, spending) for each in (terms, ended))
-        guarded = [watch for watch in watched if spending.knows(watch.slice)]
+        answers = [watch for watch in new if spending.knows(watch.slice)]
+        for watch, statuses in apart.each(answers, _whose, lambda watch: (watch, guard(watch, spending, now))):
+            self._judged.add(watch, statuses)
+        guarded = [watch for watch in watched if self._judged.holds(watch)]
         asked = {term.definition.id for term in terms} | {watch.definition.id for watch in watched}
         known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
         states = apart.each(Paced(told), _whose, lambda term: evaluate(term, spending, habits, now))
-        rails = apart.each(guarded, _whose, lambda watch: guard(watch, spending, now))
         return Sight(
-            Snapshot(now, {state.budget_id: state for state in states}, _merged(rails)),
+            Snapshot(now, {state.budget_id: state for state in states}, _merged(map(self._judged.of, guarded))),
             list(apart.each(over, _whose, lambda term: evaluate(term, spending, {}, now))),
             asked - known | apart.failed,
             {definition.id: definition for definition in definitions},
         )
+
+    def _not_judged(self, watched: Sequence[Watch]) -> list[Watch]:
+        """Those whose newest interval has not been judged. A process that takes over judges it once more."""
+        if self._judged_in != self._lease.term:
+            self._judged_in, self._judged = self._lease.term, Judged()
+        return [watch for watch in watched if not self._judged.holds(watch)]
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
         """What the last weeks have shown: of all budgets now and then, and at once of those that are new or changed."""

@@ -16,7 +16,7 @@ from attribution.failures import QueryTooSlow
 from attribution.measures import Measure
 from attribution.query import EVERYTHING
 from attribution.slices import SliceQuery
-from budgets.definition import AmountFrom, Override
+from budgets.definition import AmountFrom, GuardrailTerms, Override, Side
 from budgets.evaluation import Term, current_terms
 from budgets.history import past, past_slice
 from budgets.lease import Lease, LeaseLost
@@ -237,3 +237,20 @@ def test_a_period_is_judged_by_what_was_said_at_its_end(world: World) -> None:
     world.store.insert([spend(end - timedelta(hours=1), "6")])
     world.run(end + timedelta(minutes=3))
     assert [(b.target_version, b.bound, b.resolution) for b in world.breaches()] == [(1, 10, "period_over")]
+
+
+def test_an_interval_is_judged_once_whatever_arrives_later(world: World) -> None:
+    terms = GuardrailTerms(name="errors", measure=Measure.ERROR_RATE, side=Side.ABOVE, bound=Decimal("0.5"))
+    world.targets.create(terms, by="ada")
+    world.store.insert([spend(MARCH, "1")])
+    world.run(MARCH + timedelta(minutes=6))
+    world.store.insert([spend(MARCH, "1", status="error") for _ in range(9)])
+    world.run(MARCH + timedelta(minutes=7))
+    assert not world.breaches()
+    world.store.insert([spend(MARCH + timedelta(minutes=5), "1", status="error")])
+    world.run(MARCH + timedelta(minutes=11))
+    world.store.insert([spend(MARCH + timedelta(minutes=5), "1") for _ in range(9)])
+    world.run(MARCH + timedelta(minutes=12))
+    assert [b.state for b in world.breaches()] == ["open"]
+    world.run(MARCH + timedelta(minutes=16))
+    assert [b.resolution for b in world.breaches()] == ["recovered"]
