@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import update
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session, and_, col, or_, select
 
 from budgets.contributors import Contributor
@@ -24,6 +27,8 @@ from core.money import plain, quantize
 from tenants.audit import Action, record
 
 MAX_NOTE: Final = 2_000
+
+_logger = logging.getLogger("apportion.budgets")
 
 
 class NoSuchBreach(NotFound):
@@ -76,17 +81,31 @@ def known(session: Session, now: datetime) -> list[Known]:
 def write(
     session: Session, changes: Changes, definitions: Mapping[int, Definition], drivers: Drivers, telling: Telling
 ) -> None:
-    """Put the changes and what there is to tell of them into the session's transaction."""
+    """Put the changes and what there is to tell of them into the session's transaction: those that can be, each."""
     for each, resolution in changes.resolved:
-        _resolve(session, each, resolution, definitions, telling)
-    session.flush()  # what is over makes room for what opens: only one may be unresolved
+        with _apart(session, each.key):
+            _resolve(session, each, resolution, definitions, telling)
     for finding in changes.opened:
-        driven = drivers(finding)
-        _add(session, _opened(finding, driven, telling.now), finding, driven, telling)
+        with _apart(session, finding.key):
+            driven = drivers(finding)
+            _add(session, _opened(finding, driven, telling.now), finding, driven, telling)
     for each, finding in changes.reopened:
-        row, driven = session.get_one(Breach, each.id), drivers(finding)
-        _reopen(row, finding, driven, telling.now)
-        _add(session, row, finding, driven, telling)
+        with _apart(session, each.key):
+            row, driven = session.get_one(Breach, each.id), drivers(finding)
+            _reopen(row, finding, driven, telling.now)
+            _add(session, row, finding, driven, telling)
+
+
+@contextmanager
+def _apart(session: Session, key: Key) -> Iterator[None]:
+    """One change, undone when it cannot be written, so that the others can; the next evaluation tries it again."""
+    try:
+        with session.begin_nested():
+            yield
+    except (OperationalError, InterfaceError):
+        raise  # the database is away
+    except Exception:
+        _logger.exception("a change of breach %s cannot be written", tuple(key))
 
 
 def _resolve(

@@ -13,9 +13,11 @@ from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure, MeasureType
 from attribution.query import EVERYTHING, Attribute, Filter, attribute_name, validate_filter, value_type
 from budgets.periods import CalendarPeriod, Period
+from budgets.usage import FORESEEABLE
 from core.errors import InvalidInput
 from core.money import EXACT, plain, quantize
 from core.time import NaiveDatetime
+from notifications.channels import MAX_NAME as MAX_CHANNEL_NAME
 
 MAX_NAME: Final = 200
 MAX_PLAYBOOK: Final = 1_000
@@ -133,7 +135,7 @@ class Common:
         if len(self.channels) > MAX_CHANNELS:
             raise InvalidTarget("channels", f"at most {MAX_CHANNELS} of them")
         for channel in self.channels:
-            _check_text("channels", channel, MAX_NAME, least=1)
+            _check_text("channels", channel, MAX_CHANNEL_NAME, least=1)
         if self.each is not None and (value_type(self.each) is not ValueType.TEXT or self.each in _WITHOUT_END):
             raise InvalidTarget("each", f"{attribute_name(self.each)} has no names to tell members apart by")
         validate_filter(self.where)
@@ -165,6 +167,10 @@ class BudgetTerms(Common):
         if not self.measure.spec.additive:
             raise InvalidTarget(
                 "measure", f"{self.measure.spec.name} does not add up over time; use a guardrail for it"
+            )
+        if self.mode is Mode.ENFORCE and self.measure not in FORESEEABLE:
+            raise InvalidTarget(
+                "mode", f"nobody can say before an operation how much {self.measure.spec.name} it takes; use NOTIFY"
             )
         _check_amounts(self.amounts)
         _check_thresholds(self.thresholds)

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from attribution.slices import Bucket
-from budgets.definition import BudgetTerms
+from budgets.definition import BudgetTerms, Terms
 from budgets.forecast import HISTORY_DAYS, Habit, Passage, forecast, habit
 from budgets.periods import RollingPeriod, clipped
 from budgets.spending import NOTHING, Slice, Spending, Sum
 from budgets.status import BudgetState, BudgetStatus, Forecast
-from budgets.targets import Definition
+from budgets.targets import Definition, counts_the_same
 from core.money import EXACT
 from core.time import Granularity, Window, midnight
 
 GRACE: Final = timedelta(minutes=15)
 """How long after its end a period is still judged: events arrive late, and evaluations come after them."""
 
+_INSTANT: Final = timedelta(microseconds=1)
+
 WORTH_A_FORECAST: Final = Decimal("0.5")
 """Of a member's limit: there may be a hundred thousand members, of which few come near."""
 
 Habits = Mapping[tuple[int, str | None], Habit]
 """By budget and member."""
+
+
+AsOf = Callable[[Definition, datetime], Definition]
+"""The target as it was at that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A period that may have left something over, and what the budget said at its end."""
+
+    period: Window
+    counted: Window
+    terms: BudgetTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,7 @@ class Term:
     terms: BudgetTerms
     period: Window
     counted: Window
-    before: Window | None
+    before: Before | None
     """The period that left something over, where that counts."""
 
     @property
@@ -49,36 +65,55 @@ class Term:
     @property
     def inherited(self) -> Slice | None:
         """What was spent in the period before."""
-        return _slice(self.terms, self.before) if self.before else None
+        return _slice(self.terms, self.before.counted) if self.before else None
 
 
-def current_terms(definitions: Iterable[Definition], now: datetime) -> list[Term]:
+def current_terms(definitions: Iterable[Definition], now: datetime, as_of: AsOf) -> list[Term]:
     """Every budget that runs now, in its current period."""
-    return [term for d in definitions if isinstance(d.terms, BudgetTerms) and (term := _term(d, d.terms, now))]
+    return [term for definition in definitions if (term := _term(definition, now, as_of))]
 
 
-def ended_terms(definitions: Iterable[Definition], now: datetime) -> list[Term]:
-    """The budgets whose period ended within GRACE, in that period. What rolls never ends."""
-    found = []
-    for definition in definitions:
-        terms = definition.terms
-        if isinstance(terms, BudgetTerms) and not isinstance(terms.period, RollingPeriod):
-            earlier = _term(definition, terms, now - GRACE)
-            if earlier and earlier.counted.end <= now and definition.created_at < earlier.counted.end:
-                found.append(earlier)
-    return found
+def ended_terms(definitions: Iterable[Definition], now: datetime, as_of: AsOf) -> list[Term]:
+    """The budgets whose period ended within GRACE, in that period, under what they said at its end."""
+    return [term for definition in definitions if (term := _ended(definition, now, as_of))]
 
 
-def _term(definition: Definition, terms: BudgetTerms, now: datetime) -> Term | None:
-    period = terms.period.at(now)
-    counted = clipped(period, terms.starts_at, terms.ends_at) if period else None
-    if period is None or counted is None or not counted.start <= now < counted.end:
+def _ended(definition: Definition, now: datetime, as_of: AsOf) -> Term | None:
+    """What rolls never ends."""
+    then = as_of(definition, now - GRACE)
+    term = _term(then, now - GRACE, as_of)
+    if term and (last := as_of(definition, term.counted.end - _INSTANT)).version != then.version:
+        term = _term(last, now - GRACE, as_of)
+    if term is None or isinstance(term.terms.period, RollingPeriod):
         return None
+    return term if definition.created_at < term.counted.end <= now else None
+
+
+def _term(definition: Definition, now: datetime, as_of: AsOf) -> Term | None:
+    terms = definition.terms
+    period = terms.period.at(now) if isinstance(terms, BudgetTerms) else None
+    if not isinstance(terms, BudgetTerms) or period is None:
+        return None
+    counted = clipped(period, terms.starts_at, terms.ends_at)
+    if counted is None or not counted.start <= now < counted.end:
+        return None
+    return Term(definition, terms, period, counted, _before(definition, terms, period, as_of))
+
+
+def _before(definition: Definition, terms: BudgetTerms, period: Window, as_of: AsOf) -> Before | None:
     earlier = terms.period.before(period) if terms.rollover else None
-    before = (
-        clipped(earlier, terms.starts_at, terms.ends_at) if earlier and definition.created_at < earlier.end else None
+    if earlier is None or definition.created_at >= earlier.end:
+        return None
+    counted = clipped(earlier, terms.starts_at, terms.ends_at)
+    was = as_of(definition, earlier.end - _INSTANT).terms
+    return Before(earlier, counted, was) if counted and isinstance(was, BudgetTerms) and rolls(was, terms) else None
+
+
+def rolls(was: Terms, terms: BudgetTerms) -> bool:
+    """Whether what was left under the earlier terms is of the same kind as what may be spent under the later ones."""
+    return (
+        terms.rollover and isinstance(was, BudgetTerms) and was.period == terms.period and counts_the_same(was, terms)
     )
-    return Term(definition, terms, period, counted, before)
 
 
 def _slice(terms: BudgetTerms, window: Window) -> Slice:
@@ -98,20 +133,18 @@ def answered(terms: Iterable[Term], spending: Spending) -> list[Term]:
     return [term for term in terms if all(map(spending.knows, slices([term])))]
 
 
-def evaluate(terms: Collection[Term], spending: Spending, habits: Habits, now: datetime) -> dict[int, BudgetState]:
-    """How each budget stands at `now`."""
-    passages = {(period, zone): Passage.of(period, now, zone) for period, zone in {_passing(term) for term in terms}}
-    return {term.definition.id: _state(term, spending, habits, passages[_passing(term)], now) for term in terms}
+@lru_cache(maxsize=256)
+def _passage(period: Window, zone: ZoneInfo, now: datetime) -> Passage:
+    """The passage of a period that many budgets share."""
+    return Passage.of(period, now, zone)
 
 
-def _passing(term: Term) -> tuple[Window, ZoneInfo]:
-    return term.counted, term.terms.period.zone
-
-
-def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now: datetime) -> BudgetState:
+def evaluate(term: Term, spending: Spending, habits: Habits, now: datetime) -> BudgetState:
+    """How the budget stands at `now`."""
+    passage = _passage(term.counted, term.terms.period.zone, now)
     sums, limits = spending.of(term.spending), _Limits(term, spending)
     statuses = {}
-    for member in dict.fromkeys((*sums, *limits.own)):
+    for member in dict.fromkeys((*sums, *limits.inherited, *limits.own)):
         limit = limits.of(member)
         if limit is not None:
             found = habits.get((term.definition.id, member))
@@ -124,9 +157,9 @@ def _state(term: Term, spending: Spending, habits: Habits, passage: Passage, now
         terms=term.terms,
         period=term.period,
         counted=term.counted,
-        default_limit=limits.default.amount,
+        default_limit=limits.default,
         statuses=statuses,
-        unwatched=frozenset(member for member, amount in limits.own.items() if amount is None),
+        unwatched=frozenset(o.member for o in term.terms.overrides if o.amount is None),
         foresees=any((term.definition.id, member) in habits for member in statuses),
     )
 
@@ -145,38 +178,52 @@ class _Limit(NamedTuple):
     rolled_over: Decimal
 
 
+class _Amounts:
+    """What each member may spend in a period, without what is left over. `own` are those that have their own."""
+
+    def __init__(self, terms: BudgetTerms, period: Window) -> None:
+        self.own: dict[str | None, Decimal | None] = {each.member: each.amount for each in terms.overrides}
+        self._usual = terms.amount(period.start.astimezone(terms.period.zone).date())
+
+    def of(self, member: str | None) -> Decimal | None:
+        """The member's amount; None when it is not watched."""
+        return self.own.get(member, self._usual)
+
+
 class _Limits:
-    """What each member of a budget may spend in a period. `own` are the amounts that members have of their own."""
+    """What each member of a budget may spend in a period. `inherited` is what they spent in the one before."""
 
     def __init__(self, term: Term, spending: Spending) -> None:
-        self.own = {override.member: override.amount for override in term.terms.overrides}
-        self._amount = _amount(term, term.period)
-        self._earlier = _amount(term, term.before) if term.before else Decimal(0)
-        self._inherited = spending.of(term.inherited) if term.inherited else {}
-        self._rolls = term.before is not None
+        self.inherited = spending.of(term.inherited) if term.inherited else {}
+        self._amounts = _Amounts(term.terms, term.period)
+        self._earlier = _Amounts(term.before.terms, term.before.period) if term.before else None
 
     @property
-    def default(self) -> _Limit:
+    def own(self) -> Mapping[str | None, Decimal | None]:
+        """The amounts that members have of their own."""
+        return self._amounts.own
+
+    @property
+    def default(self) -> Decimal:
         """For whoever has spent nothing and has no amount of their own."""
-        return self._limit(self._amount, self._earlier, NOTHING)
+        limit = self.of(None)
+        assert limit is not None
+        return limit.amount
 
     def of(self, member: str | None) -> _Limit | None:
         """The member's limit; None when it is not watched."""
-        spent = self._inherited.get(member, NOTHING)
-        if member is None or member not in self.own:
-            return self._limit(self._amount, self._earlier, spent)
-        own = self.own[member]
-        return None if own is None else self._limit(own, own, spent)
+        amount, left = self._amounts.of(member), self._left(member)
+        return None if amount is None else _Limit(EXACT.add(amount, left), left)
 
-    def _limit(self, amount: Decimal, earlier: Decimal, spent: Sum) -> _Limit:
-        left = max(Decimal(0), EXACT.subtract(earlier, spent.amount)) if self._rolls else Decimal(0)
-        return _Limit(EXACT.add(amount, left), left)
+    def _left(self, member: str | None) -> Decimal:
+        """What the member left of its amount in the period before."""
+        earlier = self._earlier.of(member) if self._earlier else None
+        return left_over(earlier, self.inherited.get(member, NOTHING).amount)
 
 
-def _amount(term: Term, period: Window) -> Decimal:
-    amount = term.terms.amount(period.start.astimezone(term.terms.period.zone).date())
-    assert amount is not None
-    return amount
+def left_over(amount: Decimal | None, spent: Decimal) -> Decimal:
+    """What is left of the amount: what was overspent is no debt, and who is not watched leaves nothing."""
+    return Decimal(0) if amount is None else max(Decimal(0), EXACT.subtract(amount, spent))
 
 
 def _status(
@@ -209,17 +256,11 @@ def _daily(term: Term, now: datetime) -> Slice:
     return replace(term.spending, window=weeks, bucket=Granularity.DAY)
 
 
-def learn(
-    asked: Iterable[tuple[Term, Slice]], spending: Spending, now: datetime
-) -> dict[tuple[int, str | None], Habit]:
-    """The habits of all budgets and members that have shown one."""
-    habits = {}
-    for term, daily in asked:
-        today = now.astimezone(term.terms.period.zone).date()
-        for member, amounts in _by_member(spending.by_bucket(daily)).items():
-            if found := habit(amounts, today):
-                habits[term.definition.id, member] = found
-    return habits
+def learn(term: Term, daily: Slice, spending: Spending, now: datetime) -> dict[tuple[int, str | None], Habit]:
+    """The habits that the budget and its members have shown."""
+    today = now.astimezone(term.terms.period.zone).date()
+    habits = {member: habit(amounts, today) for member, amounts in _by_member(spending.by_bucket(daily)).items()}
+    return {(term.definition.id, member): found for member, found in habits.items() if found}
 
 
 def _by_member(sums: Mapping[tuple[str | None, Bucket], Sum]) -> dict[str | None, dict[date, Decimal]]:

@@ -7,7 +7,8 @@ what was to be expected, drawn towards 1 by one more expected day (at most a qua
     amount = spent + tempo x rate x (the weights of what is left)
 
 and four times out of five the truth lies within 1.28 standard deviations of it, which come from how far single days lie
-from their expectation, and from how few days the rate is known by. Estimates may be floats: they are no money.
+from their expectation, and from how few days the rate is known by. Credits are no habit: a day or a period that was
+given more than it spent counts as one that spent nothing. Estimates may be floats: they are no money.
 """
 
 from __future__ import annotations
@@ -51,15 +52,17 @@ class Habit:
 
 
 def habit(daily: Mapping[date, Decimal], today: date) -> Habit | None:
-    """The habit that the complete days before today show; None before there are ENOUGH_DAYS."""
-    spending = [day for day, amount in daily.items() if amount and day < today]
+    """The habit that the complete days before today show; None before there are ENOUGH_DAYS, and without any spend."""
+    spending = [day for day, amount in daily.items() if amount > 0 and day < today]
     if not spending:
         return None
     first = max(min(spending), today - timedelta(days=HISTORY_DAYS))
     days = [first + timedelta(days=i) for i in range((today - first).days)]
     if len(days) < ENOUGH_DAYS:
         return None
-    amounts = {day: float(daily.get(day, 0)) for day in days}
+    amounts = {day: max(0.0, float(daily.get(day, 0))) for day in days}
+    if not any(amounts.values()):
+        return None
     weights = _weights(amounts)
     recent = days[-_RECENT_DAYS:]
     rate = sum(amounts[day] for day in recent) / sum(weights[day.weekday()] for day in recent)
@@ -71,7 +74,7 @@ def habit(daily: Mapping[date, Decimal], today: date) -> Habit | None:
 def _weights(amounts: Mapping[date, float]) -> tuple[float, ...]:
     """By weekday, its mean over the mean of all days; one average day among each keeps a single odd one in bounds."""
     mean = sum(amounts.values()) / len(amounts)
-    if len(amounts) < _SHAPE_DAYS or not mean:
+    if len(amounts) < _SHAPE_DAYS:
         return (1.0,) * len(_WEEK)
     by_day = {day: [a for d, a in amounts.items() if d.weekday() == day] for day in _WEEK}
     return tuple((sum(by_day[day]) + mean) / (len(by_day[day]) + 1) / mean for day in _WEEK)
@@ -120,7 +123,7 @@ def forecast(
     None when that is less than `at_least`: to know so much takes a third of the time.
     """
     passed, left = (_weighed(habit, days) for days in (passage.passed, passage.left))
-    pace = habit.rate * _tempo(habit, float(spent), passed, passed + left)
+    pace = habit.rate * _tempo(habit, max(0.0, float(spent)), passed, passed + left)
     expected = float(spent) + pace * left
     if expected < at_least:
         return None

@@ -60,11 +60,34 @@ Measured = tuple[Decimal | None, int]
 """A value and how many operations it is of."""
 
 
-def guard(watched: Iterable[Watch], spending: Spending, now: datetime) -> dict[tuple[int, str | None], GuardrailStatus]:
-    """How each guardrail and each of its members stands in the newest settled interval."""
+Statuses = Mapping[tuple[int, str | None], GuardrailStatus]
+"""By guardrail and member."""
+
+
+class Judged:
+    """What has been judged, and how: nothing is judged twice, so that what arrives late moves nothing to and fro."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[int, Window, Statuses]] = {}
+
+    def holds(self, watch: Watch) -> bool:
+        """Whether these intervals were judged, by these terms."""
+        found = self._found.get(watch.definition.id)
+        return found is not None and found[:2] == (watch.definition.version, watch.window)
+
+    def add(self, watch: Watch, statuses: Statuses) -> None:
+        """Keep how it stands until its next interval."""
+        self._found[watch.definition.id] = watch.definition.version, watch.window, statuses
+
+    def of(self, watch: Watch) -> Statuses:
+        """How it stands."""
+        return self._found[watch.definition.id][2]
+
+
+def guard(watch: Watch, spending: Spending, now: datetime) -> Statuses:
+    """How the guardrail and each of its members stands in the newest settled interval."""
     return {
         (watch.definition.id, member): _status(watch, member, intervals, now)
-        for watch in watched
         for member, intervals in _by_member(watch, spending).items()
     }
 

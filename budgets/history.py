@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from budgets.definition import BudgetTerms, Terms
-from budgets.evaluation import Term
+from budgets.evaluation import Term, left_over, rolls
 from budgets.periods import CalendarPeriod, clipped
 from budgets.spending import Slice, Spending
 from core.money import EXACT
@@ -55,23 +56,42 @@ def periods_of(term: Term, count: int) -> list[Window]:
 
 
 def past_slice(term: Term, count: int) -> Slice:
-    """What to ask for the history: the daily sums of all its periods."""
-    periods = periods_of(term, count)
+    """What to ask for the history: the daily sums of all its periods, and of the one that left something to them."""
+    periods = periods_of(term, count + 1)
     whole = Window(periods[0].start, periods[-1].end)
     return replace(term.spending, each=None, window=whole, bucket=Granularity.DAY)
 
 
 def past(term: Term, count: int, spending: Spending, versions: Versions, now: datetime) -> list[Past]:
-    """The periods with what was spent in each and the amount that held in it, oldest first."""
+    """The periods with what was spent in each and what might be, rollover included, oldest first."""
     zone = term.terms.period.zone
     sums = {day: total.amount for (_, day), total in spending.by_bucket(past_slice(term, count)).items()}
-    found = []
-    for period in periods_of(term, count):
+    lasted = []
+    for period in periods_of(term, count + 1):
         first, after = period.start.astimezone(zone).date(), (period.end - _INSTANT).astimezone(zone).date()
         days = (first + timedelta(days=i) for i in range((after - first).days + 1))
-        spent = _sum(sums.get(day, Decimal(0)) for day in days)
-        found.append(Past(period, spent, _limit(_in_force(versions, min(period.end - _INSTANT, now)), first)))
-    return found
+        terms = _in_force(versions, min(period.end - _INSTANT, now))
+        lasted.append(_Lasted(period, _sum(sums.get(day, Decimal(0)) for day in days), terms))
+    since = versions[0][0]
+    found = [Past(each.period, each.spent, _limit(each, b, since)) for b, each in pairwise([None, *lasted]) if each]
+    return found[-count:]
+
+
+class _Lasted(NamedTuple):
+    """A period, what was spent in it, and what held at its end."""
+
+    period: Window
+    spent: Decimal
+    terms: Terms
+
+    @property
+    def amount(self) -> Decimal | None:
+        """Its amount; None of a budget that is for each."""
+        if not isinstance(self.terms, BudgetTerms) or self.terms.each is not None:
+            return None
+        period = self.terms.period
+        first = self.period.start.astimezone(period.zone).date()
+        return self.terms.amount(period.first_day(first) if isinstance(period, CalendarPeriod) else first)
 
 
 def _in_force(versions: Versions, at: datetime) -> Terms:
@@ -79,8 +99,11 @@ def _in_force(versions: Versions, at: datetime) -> Terms:
     return next((terms for since, terms in reversed(versions) if since <= at), versions[0][1])
 
 
-def _limit(terms: Terms, first: date) -> Decimal | None:
-    return terms.amount(first) if isinstance(terms, BudgetTerms) and terms.each is None else None
+def _limit(period: _Lasted, before: _Lasted | None, created_at: datetime) -> Decimal | None:
+    amount, terms = period.amount, period.terms
+    if amount is None or before is None or created_at >= before.period.end or not isinstance(terms, BudgetTerms):
+        return amount
+    return EXACT.add(amount, left_over(before.amount, before.spent)) if rolls(before.terms, terms) else amount
 
 
 def series_slice(term: Term) -> Slice:

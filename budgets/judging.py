@@ -8,7 +8,7 @@ RECOVERY of its threshold, or within the guardrail's own recovery bound.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -94,6 +94,8 @@ def findings(
 
 
 def _reached(definition: Definition, state: BudgetState, *, ended: bool = False) -> Iterator[Finding]:
+    if state.version != definition.version:  # it has just ended, under what the budget said then
+        definition = replace(definition, version=state.version, terms=state.terms)
     period = Window(state.period.start, state.counted.end)
     lowest = min(threshold.percent for threshold in state.terms.thresholds) / 100
     for status in state.statuses.values():

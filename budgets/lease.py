@@ -50,6 +50,13 @@ class Lease:
             session.commit()
             return held
 
+    def renew(self) -> bool:
+        """Whether this process still holds it, and does so for its time to live from now on. Nothing is taken."""
+        with self._database.session() as session:
+            held = self._renew(session)
+            session.commit()
+            return held
+
     def confirm(self, session: Session) -> None:
         """Keep the lease until the session's transaction ends. Raises LeaseLost when another process took it."""
         if not self._renew(session):
@@ -59,7 +66,7 @@ class Lease:
         """Let another process take over at once, where this one holds it."""
         with self._database.session() as session:
             mine = (col(LeaseRow.name) == self._name, col(LeaseRow.holder) == self.holder)
-            session.exec(update(LeaseRow).where(*mine).values(expires_at=0.0))
+            session.exec(update(LeaseRow).where(*mine).values(holder="", expires_at=0.0))
             session.commit()
 
     def _renew(self, session: Session) -> bool:

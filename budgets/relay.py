@@ -1,7 +1,11 @@
-"""The last evaluation, passed on through the database to the processes that do not evaluate."""
+"""What processes pass on to each other through the database.
+
+The one that evaluates passes the last evaluation on to all others; they call it when there is something new.
+"""
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,7 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, select
 
 from budgets.definition import BudgetTerms, GuardrailTerms
-from budgets.models import SnapshotRow
+from budgets.lease import Lease
+from budgets.models import LeaseRow, SnapshotRow
 from budgets.status import BudgetState, BudgetStatus, Forecast, GuardrailStatus, Snapshot
 from budgets.targets import Definition
 from core.database import Database
@@ -22,6 +27,8 @@ from core.time import Window
 _INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _OFTEN_ENOUGH: Final = timedelta(seconds=2)
 """How much older things may seem elsewhere than they are here."""
+_CALL: Final = "budgets:call"
+"""The row beside the leases that everybody may take: who took it last has called."""
 
 
 class _Status(msgspec.Struct, array_like=True):
@@ -63,28 +70,49 @@ _DECODER = msgspec.msgpack.Decoder(_Content)
 
 
 class Relay:
-    """Writes and reads the one snapshot of a deployment."""
+    """Writes and reads the one snapshot of a deployment, and calls whoever makes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._written_at: datetime | None = None
+        self._heard: str | None = None
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Pass the snapshot on, unless another one was a moment ago."""
-        if self._written_at is not None and snapshot.evaluated_at - self._written_at < _OFTEN_ENOUGH:
+    def write(self, snapshot: Snapshot, lease: Lease) -> None:
+        """Pass the snapshot on, unless another one was a moment ago; that nothing is watched is always passed on.
+
+        Raises LeaseLost.
+        """
+        recent = self._written_at is not None and snapshot.evaluated_at - self._written_at < _OFTEN_ENOUGH
+        if recent and snapshot.is_of_targets:
             return
         with self._database.session() as session:
+            lease.confirm(session)
             _replace(session, snapshot.evaluated_at, encode(snapshot))
             session.commit()
         self._written_at = snapshot.evaluated_at
 
     def read(self, last: Snapshot, definitions: Iterable[Definition]) -> Snapshot | None:
-        """The snapshot on record when it is newer than `last`. Targets that changed since then are left out of it."""
+        """The snapshot on record when it is newer than `last`. Budgets that changed since then stand as in `last`."""
         with self._database.session() as session:
             if session.exec(select(SnapshotRow.evaluated_at)).first() in {None, last.evaluated_at}:
                 return None
             row = session.get_one(SnapshotRow, 1)
-        return decode(row.content, row.evaluated_at, {each.id: each for each in definitions})
+        return decode(row.content, row.evaluated_at, {each.id: each for each in definitions}, last)
+
+    def call(self) -> None:
+        """Let the process that evaluates know that there is something new."""
+        values = {"holder": secrets.token_hex(16), "expires_at": 0.0}
+        with self._database.session() as session:
+            insert = _INSERT[session.get_bind().dialect.name](LeaseRow).values(name=_CALL, **values)
+            session.exec(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+            session.commit()
+
+    def was_called(self) -> bool:
+        """Whether any process has called since this was last asked."""
+        with self._database.session() as session:
+            called = session.exec(select(LeaseRow.holder).where(LeaseRow.name == _CALL)).first()
+        before, self._heard = self._heard, called
+        return called != before
 
 
 def _replace(session: Session, evaluated_at: datetime, content: bytes) -> None:
@@ -102,14 +130,16 @@ def encode(snapshot: Snapshot) -> bytes:
     return zlib.compress(msgspec.msgpack.encode(content), 1)
 
 
-def decode(content: bytes, evaluated_at: datetime, definitions: dict[int, Definition]) -> Snapshot:
-    """The snapshot, with the terms it was made under."""
+def decode(content: bytes, evaluated_at: datetime, definitions: dict[int, Definition], last: Snapshot) -> Snapshot:
+    """The snapshot, with the terms it was made under; where those are not known any more, how it stood in `last`."""
     read = _DECODER.decode(zlib.decompress(content))
     budgets, guardrails = {}, {}
     for each in read.budgets:
         found = definitions.get(each.id)
         if found and found.version == each.version and isinstance(found.terms, BudgetTerms):
             budgets[each.id] = _state(each, found.terms, evaluated_at)
+        elif found and each.id in last.budgets:
+            budgets[each.id] = last.budgets[each.id]
     for rail in read.guardrails:
         found = definitions.get(rail.id)
         if found and isinstance(found.terms, GuardrailTerms):

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple, TypeVar
 
-from attribution.slices import Group, Grouping, SliceQuery
 from budgets import breaches
+from budgets.apart import Apart
 from budgets.breaches import Telling
 from budgets.contributors import contribution, top
-from budgets.evaluation import Habits, answered, current_terms, ended_terms, evaluate, history_slices, learn, slices
+from budgets.evaluation import (
+    Habits,
+    Term,
+    answered,
+    current_terms,
+    ended_terms,
+    evaluate,
+    history_slices,
+    learn,
+    slices,
+)
 from budgets.forecast import Habit
-from budgets.guarding import guard, watches
+from budgets.guarding import Judged, Watch, guard, watches
 from budgets.judging import Changes, Known, findings, judge
 from budgets.lease import Lease
 from budgets.notices import Tell
 from budgets.pacing import Paced
-from budgets.spending import Plan
+from budgets.spending import Ask, Plan
 from budgets.status import BudgetState, Snapshot
 from budgets.targets import Definition, Targets
 from core.database import Database
-
-Ask = Callable[[SliceQuery], Mapping[Grouping, list[Group]]]
-"""The store's answer to a query."""
 
 HABITS_AGE: Final = timedelta(minutes=10)
 """How old what was learned of the last weeks may be: complete days change little."""
@@ -45,12 +53,13 @@ class _Learned:
         self.versions |= new
 
 
-class _Assessment(NamedTuple):
-    """How everything stands, how what has just ended stood, and of which targets the store said nothing."""
+class Sight(NamedTuple):
+    """How everything stands, how what has just ended stood, and of which targets nothing is known now."""
 
     snapshot: Snapshot
     ended: Collection[BudgetState]
-    unjudged: set[int]
+    unjudged: Collection[int]
+    definitions: Mapping[int, Definition]
 
 
 class Round:
@@ -68,40 +77,53 @@ class Round:
         self._learned = _Learned()
         self._known: list[Known] | None = None
         self._known_in = 0
+        self._judged = Judged()
+        self._judged_in = 0
 
-    def run(self, now: datetime) -> Snapshot:
-        """How everything stands at `now`, once the breaches on record agree with it.
+    def look(self, now: datetime) -> Sight:
+        """How everything stands at `now`. Raises StoreUnavailable or DatabaseUnavailable."""
+        return self._assess(self._targets.all(), now)
+
+    def record(self, seen: Sight) -> None:
+        """Make the breaches on record agree with what was seen.
 
         Raises LeaseLost, StoreUnavailable or DatabaseUnavailable, and then nothing was written.
         """
-        definitions = self._targets.all()
-        seen = self._assess(definitions, now)
-        by_id = {definition.id: definition for definition in definitions}
-        found = findings(by_id, seen.snapshot, seen.ended)
-        changes = judge(found, self._breaches(now), by_id, seen.snapshot, now, seen.unjudged)
+        now = seen.snapshot.evaluated_at
+        found = findings(seen.definitions, seen.snapshot, seen.ended)
+        changes = judge(found, self._breaches(now), seen.definitions, seen.snapshot, now, seen.unjudged)
         if changes:
-            self._write(changes, by_id, now)
-        return seen.snapshot
+            self._write(changes, seen.definitions, now)
 
-    def _assess(self, definitions: Sequence[Definition], now: datetime) -> _Assessment:
+    def _assess(self, definitions: Sequence[Definition], now: datetime) -> Sight:
         """How everything stands, by what the store answers."""
-        habits = self._habits(definitions, now)
-        terms, ended, watched = (
-            current_terms(Paced(definitions), now),
-            ended_terms(Paced(definitions), now),
-            watches(definitions, now),
-        )
-        plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in watched)]))
+        apart, habits, as_of = Apart(), self._habits(definitions, now), self._targets.as_of
+        terms = _all(apart.each(Paced(definitions), _id_of, lambda each: current_terms([each], now, as_of)))
+        ended = _all(apart.each(Paced(definitions), _id_of, lambda each: ended_terms([each], now, as_of)))
+        watched = _all(apart.each(Paced(definitions), _id_of, lambda each: watches([each], now)))
+        new = self._not_judged(watched)
+        plan = Plan(Paced([*slices(terms), *slices(ended), *(watch.slice for watch in new)]))
         spending = plan.answer_what_can_be(self._ask)
         told, over = (answered(each, spending) for each in (terms, ended))
-        guarded = [watch for watch in watched if spending.knows(watch.slice)]
+        answers = [watch for watch in new if spending.knows(watch.slice)]
+        for watch, statuses in apart.each(answers, _whose, lambda watch: (watch, guard(watch, spending, now))):
+            self._judged.add(watch, statuses)
+        guarded = [watch for watch in watched if self._judged.holds(watch)]
         asked = {term.definition.id for term in terms} | {watch.definition.id for watch in watched}
         known = {term.definition.id for term in told} | {watch.definition.id for watch in guarded}
-        return _Assessment(
-            Snapshot(now, evaluate(Paced(told), spending, habits, now), guard(guarded, spending, now)),
-            evaluate(over, spending, {}, now).values(),
-            asked - known,
+        states = apart.each(Paced(told), _whose, lambda term: evaluate(term, spending, habits, now))
+        return Sight(
+            Snapshot(now, {state.budget_id: state for state in states}, _merged(map(self._judged.of, guarded))),
+            list(apart.each(over, _whose, lambda term: evaluate(term, spending, {}, now))),
+            asked - known | apart.failed,
+            {definition.id: definition for definition in definitions},
         )
+
+    def _not_judged(self, watched: Sequence[Watch]) -> list[Watch]:
+        """Those whose newest interval has not been judged. A process that takes over judges it once more."""
+        if self._judged_in != self._lease.term:
+            self._judged_in, self._judged = self._lease.term, Judged()
+        return [watch for watch in watched if not self._judged.holds(watch)]
 
     def _habits(self, definitions: Sequence[Definition], now: datetime) -> Habits:
         """What the last weeks have shown: of all budgets now and then, and at once of those that are new or changed."""
@@ -109,11 +131,16 @@ class Round:
             self._learned = _Learned(until=now + HABITS_AGE)
         new = [each for each in definitions if self._learned.versions.get(each.id) != each.version]
         if new:
-            asked = history_slices(current_terms(new, now), now)
-            spending = Plan([daily for _, daily in asked]).answer_what_can_be(self._ask)
-            known = [(term, daily) for term, daily in asked if spending.knows(daily)]
-            self._learned.add(new, learn(known, spending, now))
+            self._learned.add(new, self._learn(new, now))
         return self._learned.habits
+
+    def _learn(self, new: Sequence[Definition], now: datetime) -> Habits:
+        apart, as_of = Apart(), self._targets.as_of
+        asked = _all(apart.each(new, _id_of, lambda each: history_slices(current_terms([each], now, as_of), now)))
+        spending = Plan([slice_ for _, slice_ in asked]).answer_what_can_be(self._ask)
+        known = [each for each in asked if spending.knows(each[1])]
+        habits = apart.each(known, lambda each: _whose(each[0]), lambda each: learn(*each, spending, now))
+        return _merged(habits)
 
     def _breaches(self, now: datetime) -> list[Known]:
         """What is on record: read once for as long as this process alone may change it."""
@@ -133,3 +160,23 @@ class Round:
             telling = Telling(self._tell, self._currency, now)
             breaches.write(session, changes, definitions, lambda finding: top(finding, driven), telling)
             session.commit()
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _all(parts: Iterable[Iterable[V]]) -> list[V]:
+    return list(chain.from_iterable(parts))
+
+
+def _merged(parts: Iterable[Mapping[K, V]]) -> dict[K, V]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _id_of(definition: Definition) -> int:
+    return definition.id
+
+
+def _whose(asked: Term | Watch) -> int:
+    return asked.definition.id

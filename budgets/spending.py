@@ -22,7 +22,7 @@ from attribution.query import MAX_FILTER_BYTES, UTC, Attribute, Filter, Tag, con
 from attribution.slices import Bucket, Group, Grouping, SliceQuery, Splitting
 from budgets.shape import Shape, order_of, shape_of
 from budgets.spans import Span, spans
-from core.errors import InvalidInput
+from core.errors import Unavailable
 from core.money import EXACT
 from core.time import Granularity, Window
 from tenants.scope import Scope
@@ -31,6 +31,13 @@ _logger = logging.getLogger("apportion.budgets")
 
 _ALWAYS: Final = (Measure.UNPRICED_OPERATIONS, Measure.OPERATIONS)
 _MAX_WANTED: Final = 5_000
+_MAX_ATTRIBUTES: Final = 16
+_MAX_GROUPINGS: Final = 64
+"""Of one statement: what it takes to tell groupings apart grows with both, and with their product."""
+
+Answer = Mapping[Grouping, list[Group]]
+Ask = Callable[[SliceQuery], Answer]
+"""The store's answer to a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,12 @@ class Sum(NamedTuple):
 NOTHING: Final = Sum(Decimal(0), 0)
 
 Key = tuple[Window, ZoneInfo, Filter, Splitting]
-"""What slices must share to be answered by one statement."""
+"""What slices must share to be answered by the same statements: one, or a few where they group by many attributes."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """One statement in the making."""
+    """The statements of one key in the making."""
 
     wanted: dict[Grouping, dict[Attribute, set[Any]]] = field(default_factory=dict)
     open: defaultdict[Grouping, set[Attribute]] = field(default_factory=lambda: defaultdict(set))
@@ -81,7 +88,9 @@ class Plan:
         self._asked: defaultdict[Key, _Asked] = defaultdict(_Asked)
         for each in slices:
             self._add(each)
-        self.queries: dict[Key, SliceQuery] = {key: _query(key, asked) for key, asked in self._asked.items()}
+        self.queries = [
+            (key, _query(key, asked, part)) for key, asked in self._asked.items() for part in _parts(asked.wanted)
+        ]
 
     def _add(self, asked: Slice) -> None:
         shape, statement = self.shape(asked), self._asked[self.key(asked)]
@@ -110,32 +119,53 @@ class Plan:
         span = self._spans.get(asked.window, Span(asked.window))
         return span.window, zone, rest, span.cuts or None
 
-    def answer(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
-        """What the store says to every statement of the plan, one after the other."""
-        return Spending(self, {key: ask(query) for key, query in self.queries.items()})
+    def place(self, asked: Slice) -> tuple[Key, Grouping]:
+        """Where the slice finds its groups."""
+        return self.key(asked), _grouping(self.shape(asked), asked.each)
 
-    def answer_what_can_be(self, ask: Callable[[SliceQuery], Mapping[Grouping, list[Group]]]) -> Spending:
-        """The same without the statements that the store refuses: one that is too large must not stop all others."""
-        answers = {}
-        for key, query in self.queries.items():
+    def measures(self, key: Key) -> tuple[Measure, ...]:
+        """What all statements of the key measure."""
+        return _measures(self._asked[key])
+
+    def answer(self, ask: Ask) -> Spending:
+        """What the store says to every statement of the plan, one after the other."""
+        return Spending(self, _places((key, ask(query)) for key, query in self.queries))
+
+    def answer_what_can_be(self, ask: Ask) -> Spending:
+        """The same without the statements that go wrong: one must not stop all others. Raises Unavailable."""
+        return Spending(self, _places(self._possible(ask)))
+
+    def _possible(self, ask: Ask) -> Iterator[tuple[Key, Answer]]:
+        for key, query in self.queries:
             try:
-                answers[key] = ask(query)
-            except InvalidInput as error:
+                answer = ask(query)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - a driver's or the server's: it concerns this statement alone
                 _logger.warning("budgets over %s to %s are not evaluated now: %s", key[0].start, key[0].end, error)
-        return Spending(self, answers)
+            else:
+                yield key, answer
+
+
+Places = Mapping[tuple[Key, Grouping], list[Group]]
+"""The groups of every grouping of every key."""
+
+
+def _places(answers: Iterable[tuple[Key, Answer]]) -> Places:
+    return {(key, grouping): groups for key, answer in answers for grouping, groups in answer.items()}
 
 
 class Spending:
     """The groups of all statements, and the sums of slices over them."""
 
-    def __init__(self, plan: Plan, groups: Mapping[Key, Mapping[Grouping, list[Group]]]) -> None:
+    def __init__(self, plan: Plan, groups: Places) -> None:
         self._plan = plan
         self._groups = groups
         self._indexes: dict[tuple[Key, Grouping, Attribute | None], dict[Any, list[tuple[str | None, Group]]]] = {}
 
     def knows(self, asked: Slice) -> bool:
         """Whether the store has answered."""
-        return self._plan.key(asked) in self._groups
+        return self._plan.place(asked) in self._groups
 
     def of(self, asked: Slice) -> dict[str | None, Sum]:
         """The slice's sum under None; with `each`, the sum of each member that has events."""
@@ -152,14 +182,14 @@ class Spending:
         return sums
 
     def _members(self, asked: Slice) -> Iterator[tuple[str | None, Group, tuple[Any, int]]]:
-        measures = self._plan.queries[self._plan.key(asked)].measures
+        measures = self._plan.measures(self._plan.key(asked))
         value, unpriced = measures.index(asked.measure), measures.index(Measure.UNPRICED_OPERATIONS)
         for member, group in self.groups(asked):
             yield member, group, (group.values[value], group.values[unpriced])
 
     def values(self, asked: Slice) -> Iterator[tuple[str | None, Bucket, Any, int]]:
         """By member and bucket, a measure that does not add up, and how many operations it is of."""
-        measures = self._plan.queries[self._plan.key(asked)].measures
+        measures = self._plan.measures(self._plan.key(asked))
         value, operations = measures.index(asked.measure), measures.index(Measure.OPERATIONS)
         for member, group in self.groups(asked):
             yield member, group.bucket, group.values[value], group.values[operations]
@@ -180,7 +210,7 @@ class Spending:
         key, grouping = self._plan.key(asked), _grouping(shape, asked.each)
         name = (key, grouping, asked.each)
         if name not in self._indexes:
-            self._indexes[name] = _indexed(self._groups[key][grouping], grouping, asked.each)
+            self._indexes[name] = _indexed(self._groups[key, grouping], grouping, asked.each)
         return self._indexes[name]
 
 
@@ -212,19 +242,36 @@ def _is_local(attribute: Attribute) -> bool:
     return not isinstance(attribute, Tag) and "{local}" in attribute.spec.sql
 
 
-def _query(key: Key, asked: _Asked) -> SliceQuery:
+def _parts(groupings: Iterable[Grouping]) -> list[list[Grouping]]:
+    """The groupings, so many to a statement as its limits allow."""
+    parts: list[list[Grouping]] = []
+    together: set[Attribute] = set()
+    for grouping in groupings:
+        if not parts or len(together.union(grouping)) > _MAX_ATTRIBUTES or len(parts[-1]) == _MAX_GROUPINGS:
+            parts.append([])
+            together = set()
+        parts[-1].append(grouping)
+        together.update(grouping)
+    return parts
+
+
+def _query(key: Key, asked: _Asked, part: Sequence[Grouping]) -> SliceQuery:
     window, zone, rest, bucket = key
-    closed = {g: {a: frozenset(v) for a, v in w.items() if a not in asked.open[g]} for g, w in asked.wanted.items()}
+    closed = {g: {a: frozenset(v) for a, v in asked.wanted[g].items() if a not in asked.open[g]} for g in part}
     return SliceQuery(
         scope=Scope(),
         window=window,
-        groupings=tuple(asked.wanted),
-        measures=tuple(dict.fromkeys((*asked.measures, *_ALWAYS))),
+        groupings=tuple(part),
+        measures=_measures(asked),
         timezone=zone,
         where=rest,
         bucket=bucket,
         wanted=closed if _is_short(closed) else None,
     )
+
+
+def _measures(asked: _Asked) -> tuple[Measure, ...]:
+    return tuple(dict.fromkeys((*asked.measures, *_ALWAYS)))
 
 
 def _is_short(wanted: Mapping[Grouping, Mapping[Attribute, frozenset[Any]]]) -> bool:

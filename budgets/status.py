@@ -99,7 +99,8 @@ class BudgetState:
     """A budget in its current period: what a member that has not spent yet may spend, and the status of all others.
 
     A plain budget has one status, under None, and `default_limit` is its limit. With `each`, members are listed once
-    they have spent something or have an amount of their own; `unwatched` members have none. `foresees` is true when
+    they have spent something, be it in the period before where that rolls over, or have an amount of their own;
+    `unwatched` members have none. `foresees` is true when
     forecasts are made: a member without one will then come nowhere near its limit.
     """
 

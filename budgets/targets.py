@@ -98,6 +98,7 @@ class Targets:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known = _Known()
+        self._earlier: dict[tuple[int, int], list[tuple[datetime, Terms]]] = {}
 
     def all(self) -> Sequence[Definition]:
         """Every live target, oldest first: read again when something changed, which one small statement tells."""
@@ -112,6 +113,7 @@ class Targets:
             stamp = _stamp(session)
             if stamp != self._known.stamp:
                 ever = _definitions(session)
+                self._earlier = {}
                 self._known = _Known(stamp, tuple(each for each in ever if not each.is_deleted), tuple(ever))
         return self._known
 
@@ -121,6 +123,18 @@ class Targets:
             if definition.id == id_ and definition.kind is kind:
                 return definition
         raise NoSuchTarget(kind, id_)
+
+    def as_of(self, definition: Definition, at: datetime) -> Definition:
+        """The target as it was at that time; before there was any, as it was at first. Read once for each version."""
+        if definition.effective_from <= at:
+            return definition
+        key, earlier = (definition.id, definition.version), self._earlier
+        if key not in earlier:
+            earlier[key] = self.versions([definition.id])[definition.id]
+        version, (since, terms) = next(
+            (each for each in reversed([*enumerate(earlier[key], 1)]) if each[1][0] <= at), (1, earlier[key][0])
+        )
+        return replace(definition, version=version, terms=terms, effective_from=since)
 
     def create(self, terms: Terms, *, by: str) -> Definition:
         """A new target. Raises NameTaken."""
@@ -141,7 +155,7 @@ class Targets:
     def update(self, before: Definition, terms: Terms, *, by: str) -> Definition:
         """The target under new terms, from now on. Raises ChangedMeanwhile, NameTaken or NoSuchTarget."""
         now, version = datetime.now(UTC), before.version + 1
-        since = before.slice_version if _counts_the_same(before.terms, terms) else version
+        since = before.slice_version if counts_the_same(before.terms, terms) else version
         with self._database.session() as session:
             try:
                 _change(session, before, version=version, slice_version=since, name=terms.name, team=terms.team)
@@ -178,7 +192,8 @@ class Targets:
         return found
 
 
-def _counts_the_same(before: Terms, after: Terms) -> bool:
+def counts_the_same(before: Terms, after: Terms) -> bool:
+    """Whether both are about the same amount of the same operations of the same members."""
     return (before.where, before.measure, before.each) == (after.where, after.measure, after.each)
 
 

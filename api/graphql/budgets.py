@@ -119,7 +119,8 @@ def _terms(definitions: Sequence[Definition]) -> Iterator[BudgetTerms]:
 
 def _courses(context: Context, shown: Sequence[Definition], selected: Collection[str]) -> dict[int, Course]:
     """The history and series of all budgets of a page: few statements, however many budgets."""
-    services, now, terms = context.services, context.now, current_terms(shown, context.now)
+    services, now = context.services, context.now
+    terms = current_terms(shown, now, services.watch.targets.as_of)
     pasts = [past_slice(term, HISTORY_PERIODS) for term in terms] if "history" in selected else []
     spending = Plan([*pasts, *map(series_slice, terms)]).answer(services.store.slices)
     versions = services.watch.targets.versions([each.id for each in shown]) if pasts else {}

@@ -10,6 +10,7 @@ from attribution.store import Store
 from core.database import Database
 from tests.attribution.conftest import open_store
 from tests.attribution.factories import insert_in_batches, random_history
+from tests.budgets.worlds import World
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 
 
@@ -27,3 +28,9 @@ def database(database_url: str) -> Iterator[Database]:
     opened.migrate()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def world(embedded_clickhouse: EmbeddedClickHouse, database: Database) -> Iterator[World]:
+    with fresh_clickhouse_url(embedded_clickhouse) as url, open_store(url) as store:
+        yield World(store, database)

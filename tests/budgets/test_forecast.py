@@ -111,3 +111,13 @@ def test_what_comes_nowhere_near_is_not_worth_one() -> None:
     passage = Passage.of(MARCH, NOON, ZONE)
     for at_least, is_made in ((Decimal(310), True), (Decimal(311), False)):
         assert (forecast(found, passage, Decimal(155), LIMIT, at_least=at_least) is not None) is is_made
+
+
+def test_a_credit_is_no_habit() -> None:
+    tuesday = TODAY - timedelta(days=6)
+    found = habit(days(28, lambda day: -300 if day == tuesday else 10), TODAY)
+    assert found is not None
+    assert min(found.weights) > 0
+    seen = foreseen(found, Passage.of(MARCH, NOON, ZONE), Decimal(-150), LIMIT)
+    assert seen.low <= seen.amount <= seen.high
+    assert habit(days(28, lambda _: -10), TODAY) is None

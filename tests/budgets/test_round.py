@@ -2,99 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
+import budgets.round
 from attribution.dimensions import Dimension
-from attribution.event import EventRow
 from attribution.failures import QueryTooSlow
-from attribution.query import Condition, Operator
+from attribution.measures import Measure
+from attribution.query import EVERYTHING
 from attribution.slices import SliceQuery
-from attribution.store import Store
-from budgets.definition import AmountFrom, BudgetTerms, Override, Threshold
+from budgets.definition import AmountFrom, GuardrailTerms, Override, Side
+from budgets.evaluation import Term, current_terms
+from budgets.history import past, past_slice
 from budgets.lease import Lease, LeaseLost
-from budgets.models import Breach
+from budgets.models import LeaseRow
 from budgets.notices import Notice
 from budgets.periods import CalendarPeriod, RollingPeriod
 from budgets.relay import decode, encode
 from budgets.round import Round
-from budgets.status import BudgetStatus, Snapshot
-from budgets.targets import ChangedMeanwhile, NameTaken, Targets
-from core.database import Database
-from core.money import to_pico
+from budgets.spending import Plan
+from budgets.status import BudgetState, Snapshot
+from budgets.targets import ChangedMeanwhile, NameTaken
 from core.time import Granularity
-from tests.attribution.conftest import open_store
-from tests.attribution.factories import event
-from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
-
-ZONE = ZoneInfo("UTC")
-FEBRUARY = datetime(2026, 2, 10, tzinfo=UTC)
-MARCH = datetime(2026, 3, 10, 12, tzinfo=UTC)
-SEARCH = Condition(Dimension.TEAM, Operator.ANY_OF, ("search",))
-MONTHLY = BudgetTerms(
-    name="search",
-    where=SEARCH,
-    period=CalendarPeriod(Granularity.MONTH, ZONE),
-    amounts=(AmountFrom(Decimal(10)),),
-    thresholds=(Threshold(Decimal(100)),),
-    channels=("ops",),
-)
-
-
-class World:
-    """One deployment without a server."""
-
-    def __init__(self, store: Store, database: Database) -> None:
-        self.store = store
-        self.database = database
-        self.targets = Targets(database)
-        self.told: list[Notice] = []
-        self.lease = Lease(database, "budgets", ttl_seconds=60)
-        self.round = self.another(self.lease)
-
-    def another(self, lease: Lease, ask: Callable[[SliceQuery], Any] | None = None) -> Round:
-        return Round(ask or self.store.slices, self.database, self.targets, lease, tell=self._tell, currency="USD")
-
-    def run(self, now: datetime) -> Snapshot:
-        assert self.lease.hold()
-        return self.round.run(now)
-
-    def status(self, now: datetime, member: str | None = None) -> BudgetStatus:
-        (state,) = self.run(now).budgets.values()
-        return state.statuses[member]
-
-    def breaches(self) -> list[Breach]:
-        with self.database.session() as session:
-            return list(session.exec(select(Breach).order_by(col(Breach.id))))
-
-    def _tell(self, _session: Session, notice: Notice) -> None:
-        self.told.append(notice)
-
-
-@pytest.fixture
-def world(embedded_clickhouse: EmbeddedClickHouse, database: Database) -> Any:
-    with fresh_clickhouse_url(embedded_clickhouse) as url, open_store(url) as store:
-        yield World(store, database)
-
-
-def spend(at: datetime, amount: str, **fields: Any) -> EventRow:
-    return event(start_time=at, effective_cost=to_pico(Decimal(amount)), **fields)
-
-
-def made_before(world: World, terms: BudgetTerms) -> None:
-    """A target that existed all the time."""
-    definition = world.targets.create(terms, by="ada")
-    world.targets._read()
-    known = world.targets._known
-    old = replace(definition, created_at=datetime(2025, 1, 1, tzinfo=UTC))
-    world.targets._known = known._replace(live=(old,), ever=(old,))
+from tests.budgets.worlds import FEBRUARY, MARCH, MONTHLY, ZONE, World, changed_in, evaluated, made_before, spend
 
 
 def test_what_a_period_leaves_is_there_in_the_next(world: World) -> None:
@@ -181,7 +116,7 @@ def test_a_statement_that_is_refused_stops_no_other(world: World) -> None:
             raise QueryTooSlow(30)
         return world.store.slices(query)
 
-    snapshot = world.another(world.lease, ask).run(MARCH + timedelta(hours=2))
+    snapshot = evaluated(world.another(world.lease, ask), MARCH + timedelta(hours=2))
     assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
     assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
 
@@ -190,7 +125,7 @@ def test_who_lost_the_lease_writes_nothing(world: World) -> None:
     world.targets.create(MONTHLY, by="ada")
     world.store.insert([spend(MARCH, "20")])
     with pytest.raises(LeaseLost):
-        world.another(Lease(world.database, "budgets")).run(MARCH)
+        evaluated(world.another(Lease(world.database, "budgets")), MARCH)
     assert (world.breaches(), world.told) == ([], [])
 
 
@@ -201,7 +136,9 @@ def test_other_processes_see_the_same(world: World) -> None:
     snapshot = world.run(MARCH)
     assert any(status.forecast for status in snapshot.statuses())
     definitions = {each.id: each for each in world.targets.all()}
-    assert decode(encode(snapshot), snapshot.evaluated_at, definitions) == snapshot
+    assert decode(encode(snapshot), snapshot.evaluated_at, definitions, Snapshot()) == snapshot
+    edited = {id_: replace(each, version=2) for id_, each in definitions.items()}
+    assert decode(encode(snapshot), MARCH, edited, snapshot).budgets == snapshot.budgets, "it stands as it did"
 
 
 def test_changes_do_not_overwrite_each_other(world: World) -> None:
@@ -223,3 +160,97 @@ def test_changes_do_not_overwrite_each_other(world: World) -> None:
     assert [each.terms.name for each in world.targets.all()] == ["other"]
     assert [each.is_deleted for each in world.targets.ever()] == [True, False]
     assert [terms for _, terms in world.targets.versions([first.id])[first.id]] == [MONTHLY, second.terms]
+
+
+def test_a_target_that_cannot_be_evaluated_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = world.targets.create(replace(MONTHLY, name="odd"), by="ada")
+    world.targets.create(MONTHLY, by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    world.run(MARCH + timedelta(hours=1))
+    whole = budgets.round.evaluate
+
+    def evaluate(term: Term, *rest: Any) -> BudgetState:
+        if term.definition.id == odd.id:
+            raise ValueError("math domain error")
+        return whole(term, *rest)
+
+    monkeypatch.setattr(budgets.round, "evaluate", evaluate)
+    snapshot = world.run(MARCH + timedelta(hours=2))
+    assert [state.terms.name for state in snapshot.budgets.values()] == ["search"]
+    assert [b.state for b in world.breaches()] == ["open", "open"], "what is not known is not over"
+
+
+def test_a_change_that_cannot_be_written_stops_no_other(world: World) -> None:
+    world.targets.create(MONTHLY, by="ada")
+    world.targets.create(replace(MONTHLY, name="odd", channels=("x" * 100,)), by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    assert world.lease.hold()
+
+    def tell(session: Session, notice: Notice) -> None:
+        if notice.channels != ("ops",):
+            session.add(LeaseRow(name="budgets", holder="eve", expires_at=0.0))
+            session.flush()
+
+    odd = Round(world.store.slices, world.database, world.targets, world.lease, tell=tell, currency="USD")
+    evaluated(odd, MARCH + timedelta(hours=1))
+    (breach,) = world.breaches()
+    assert breach.target_id == 1
+    world.run(MARCH + timedelta(hours=2))
+    assert len(world.breaches()) == 2, "it is tried again"
+
+
+def test_who_spent_all_of_it_last_time_has_nothing_left_over(world: World) -> None:
+    made_before(world, replace(MONTHLY, where=EVERYTHING, each=Dimension.TENANT, rollover=True))
+    world.store.insert([spend(FEBRUARY, "10", tenant_id="acme"), spend(FEBRUARY, "4", tenant_id="half")])
+    (state,) = world.run(MARCH).budgets.values()
+    assert {member: status.limit for member, status in state.statuses.items()} == {"acme": 10, "half": 16}
+    assert state.default_limit == 20
+
+
+def test_a_raised_amount_leaves_nothing_more_in_the_period_before(world: World) -> None:
+    raised = replace(MONTHLY, rollover=True, amounts=(AmountFrom(Decimal(1000)),))
+    changed_in(world, FEBRUARY - timedelta(days=30), replace(MONTHLY, rollover=True), MARCH, raised)
+    world.store.insert([spend(FEBRUARY, "10")])
+    assert world.status(MARCH + timedelta(hours=1)).limit == 1000
+    world.store.insert([spend(FEBRUARY, "-3")])
+    now = MARCH + timedelta(hours=2)
+    assert world.status(now).limit == 1003
+    (term,) = current_terms(world.targets.all(), now, world.targets.as_of)
+    spending = Plan([past_slice(term, 2)]).answer(world.store.slices)
+    (versions,) = world.targets.versions([term.definition.id]).values()
+    assert [(p.limit, p.spent) for p in past(term, 2, spending, versions, now)] == [(20, 7), (1003, 0)]
+
+
+def test_what_is_left_of_something_else_does_not_roll_over(world: World) -> None:
+    tokens = replace(MONTHLY, rollover=True, measure=Measure.OPERATIONS)
+    changed_in(world, FEBRUARY - timedelta(days=30), replace(MONTHLY, rollover=True), MARCH, tokens)
+    assert world.status(MARCH + timedelta(hours=1)).limit == 10
+
+
+def test_a_period_is_judged_by_what_was_said_at_its_end(world: World) -> None:
+    end = datetime(2026, 4, 1, tzinfo=UTC)
+    lowered = replace(MONTHLY, amounts=(AmountFrom(Decimal(1)),))
+    changed_in(world, FEBRUARY, MONTHLY, end + timedelta(minutes=1), lowered)
+    world.store.insert([spend(end - timedelta(hours=2), "5")])
+    world.run(end + timedelta(minutes=2))
+    assert not world.breaches()
+    world.store.insert([spend(end - timedelta(hours=1), "6")])
+    world.run(end + timedelta(minutes=3))
+    assert [(b.target_version, b.bound, b.resolution) for b in world.breaches()] == [(1, 10, "period_over")]
+
+
+def test_an_interval_is_judged_once_whatever_arrives_later(world: World) -> None:
+    terms = GuardrailTerms(name="errors", measure=Measure.ERROR_RATE, side=Side.ABOVE, bound=Decimal("0.5"))
+    world.targets.create(terms, by="ada")
+    world.store.insert([spend(MARCH, "1")])
+    world.run(MARCH + timedelta(minutes=6))
+    world.store.insert([spend(MARCH, "1", status="error") for _ in range(9)])
+    world.run(MARCH + timedelta(minutes=7))
+    assert not world.breaches()
+    world.store.insert([spend(MARCH + timedelta(minutes=5), "1", status="error")])
+    world.run(MARCH + timedelta(minutes=11))
+    world.store.insert([spend(MARCH + timedelta(minutes=5), "1") for _ in range(9)])
+    world.run(MARCH + timedelta(minutes=12))
+    assert [b.state for b in world.breaches()] == ["open"]
+    world.run(MARCH + timedelta(minutes=16))
+    assert [b.resolution for b in world.breaches()] == ["recovered"]

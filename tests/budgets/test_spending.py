@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attribution.dimensions import Dimension, ValueType
+from attribution.failures import StoreUnavailable
 from attribution.measures import Measure
 from attribution.query import All, Attribute, Condition, CostQuery, Filter, Not, Operator, Page, Tag, value_type
+from attribution.slices import SliceQuery
 from attribution.store import Store
 from budgets.periods import CalendarPeriod
 from budgets.spending import Plan, Slice, Sum
@@ -98,7 +100,7 @@ def test_statements_do_not_grow_with_budgets() -> None:
 
 def test_only_groups_that_somebody_wants_come_back(populated: Store) -> None:
     plan = Plan([costs(equals(Dimension.TEAM, "search")), costs(equals(Dimension.FEATURE, "answers"), Dimension.USER)])
-    (query,) = plan.queries.values()
+    ((_, query),) = plan.queries
     found = populated.slices(query)
     assert {group.key[0] for group in found[(Dimension.TEAM,)]} == {"search"}
     assert {group.key[0] for group in found[(Dimension.FEATURE, Dimension.USER)]} == {"answers"}
@@ -121,3 +123,30 @@ def test_one_month_in_all_zones_is_one_statement(populated: Store) -> None:
     assert len(plan.queries) <= len(kinds) + 2
     for asked in wanted:
         assert amounts(spending.of(asked)) == asked_directly(populated, asked), asked
+
+
+def test_budgets_on_many_attributes_share_statements_of_a_bounded_size(populated: Store) -> None:
+    wanted = [costs(equals(Tag(f"key{i}"), "a"), Dimension.TEAM) for i in range(150)]
+    plan = Plan(wanted)
+    assert max(len(query.attributes) for _, query in plan.queries) <= 16
+    assert len(plan.queries) == 10
+    spending = plan.answer_what_can_be(populated.slices)
+    assert all(map(spending.knows, wanted))
+
+
+def test_whatever_goes_wrong_with_a_statement_concerns_it_alone() -> None:
+    good, bad = costs(equals(Dimension.TEAM, "a")), costs(Not(equals(Dimension.TEAM, "a")))
+
+    def ask(query: SliceQuery) -> dict[Any, Any]:
+        if query.groupings == ((),):
+            raise RuntimeError("Max query size exceeded")
+        return {grouping: [] for grouping in query.groupings}
+
+    spending = Plan([good, bad]).answer_what_can_be(ask)
+    assert [spending.knows(good), spending.knows(bad)] == [True, False]
+    with pytest.raises(StoreUnavailable):
+        Plan([good]).answer_what_can_be(_unavailable)
+
+
+def _unavailable(_: SliceQuery) -> dict[Any, Any]:
+    raise StoreUnavailable("away")
