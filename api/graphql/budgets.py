@@ -62,7 +62,7 @@ async def budgets(
     scope, size = context.scope(), check_page_size(first, MAX_PAGE)
     last = decode_cursor(after, question, int)[0] if after is not None else 0
     seen = await context.services.read(visible, context, Kind.BUDGET, scope)
-    wanted = [each for each in seen if _is_wanted(context, each, team, name, standing)]
+    wanted = await context.services.read(_wanted, context, seen, team, name, standing)
     rest = [each for each in wanted if each.id > last]
     shown = rest[:size]
     nodes = await context.services.read(_nodes, context, shown, seen, set(selected_names(info.selected_fields)))
@@ -74,6 +74,16 @@ async def budgets(
         total_count=len(wanted),
         evaluated_at=snapshot.evaluated_at if snapshot.is_of_targets else None,
     )
+
+
+def _wanted(
+    context: Context,
+    seen: Sequence[Definition],
+    team: str | None,
+    name: str | None,
+    standings: Collection[Standing] | None,
+) -> list[Definition]:
+    return [each for each in seen if _is_wanted(context, each, team, name, standings)]
 
 
 def _is_wanted(
