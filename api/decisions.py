@@ -152,13 +152,13 @@ class Decisions:
         principal: Principal = request.state.principal
         said: Settlement = _decoded(_SETTLEMENT, await _body(request))
         usage = Usage(_amount(said.cost), said.input_tokens, said.output_tokens)
-        self._decider.settle(request.path_params["id"], principal.scope.tenant, usage, datetime.now(UTC))
+        self._decider.settle(request.path_params["id"], principal.scope, usage, datetime.now(UTC))
         return Response(status_code=204)
 
     async def release(self, request: Request) -> Response:
         """`DELETE /v1/decisions/{id}`: it did not happen. 204."""
         principal: Principal = request.state.principal
-        self._decider.release(request.path_params["id"], principal.scope.tenant)
+        self._decider.release(request.path_params["id"], principal.scope)
         return Response(status_code=204)
 
     def _asked(self, said: Any, scope: Scope, now: datetime) -> Asked:
@@ -170,7 +170,6 @@ class Decisions:
         return Asked(
             facts=Facts(columns, said.tags, now, span.tier if span else "", span.assignment if span else ""),
             usage=usage,
-            tenant_id=tenant_id,
             event_id=said.event_id,
             request_id=str(columns.get("request_id", "")),
             patience=timedelta(seconds=said.ttl_seconds),

@@ -51,13 +51,20 @@ class Services:
         )
         self.telling = Telling(settings, self.database)
         self.money = Money(settings, self.database, self.store, self.book, announce)
-        self.watch = Watch(settings, self.database, self.store, tell=tell, told=self.telling.courier.wake)
+        writer = _writer(self.store, settings)
+        self.watch = Watch(
+            settings,
+            self.database,
+            self.store,
+            tell=tell,
+            told=self.telling.courier.wake,
+            is_spooling=lambda: writer.spool.status.bytes > 0,
+        )
         self.rejected = RejectedEvents(self.database, settings.rejected_events_kept, self.erased)
         self.eraser = Eraser(self.store, self.erased, self.rejected)
         rater = Rater(self.book, settings)
         self.repricer = Repricer(self.store, rater, self.book, Ledger(self.database))
-        writer = _writer(self.store, settings)
-        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_stored=self.watch.stored)
+        self.pipeline = Pipeline(settings, rater, writer, self.rejected, on_durable=self.watch.took)
         self.redrive = Redrive(self.pipeline, self.rejected, self.database)
         self.is_behind = True
         """Whether the stores may not have the newest schema yet."""

@@ -30,6 +30,13 @@ def is_visible(where: Filter, scope: Scope) -> bool:
     return all(equal.get(side) == frozenset[Value]({value}) for side, value in _limits(scope))
 
 
+def scope_of(where: Filter) -> Scope:
+    """The narrowest scope of a key that sees everything which the filter selects."""
+    equal = shape_of(where).equal
+    sides = {name: equal.get(side, frozenset()) for name, side in _SIDES.items()}
+    return Scope(**{name: str(next(iter(values))) for name, values in sides.items() if len(values) == 1})
+
+
 def is_own(team: str, scope: Scope) -> bool:
     """Whether a key with that scope may change what the team owns: editors of a team touch their own team's alone."""
     return scope.team is None or team == scope.team

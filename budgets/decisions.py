@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, unique
+from hashlib import blake2b
 from itertools import count
 from typing import Final
 
@@ -21,9 +22,14 @@ from budgets.status import BudgetState, Snapshot
 from budgets.usage import Usage, usage_of
 from core.errors import NotFound
 from core.money import EXACT
+from tenants.scope import Scope
 
 SETTLED: Final = timedelta(minutes=2)
 """How long after an operation its event may come: exporters batch."""
+
+
+_REMEMBERED: Final = 100_000
+"""Events of requests whose next report, a correction, settles nothing any more."""
 
 
 @unique
@@ -59,10 +65,16 @@ class Asked:
 
     facts: Facts
     usage: Usage
-    tenant_id: str = ""
     event_id: str = ""
     request_id: str = ""
     patience: timedelta = timedelta(seconds=60)
+
+    @property
+    def whose(self) -> Scope:
+        """What it says of its tenant, team and environment."""
+        said = self.facts.columns
+        tenant, team, environment = (str(said.get(name) or "") for name in ("tenant_id", "team", "environment"))
+        return Scope(tenant or None, team or None, environment or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +93,8 @@ class Standing:
 
     @property
     def allows(self) -> bool:
-        """Whether something is left, and enough."""
-        return self.remaining > 0 and self.wanted <= self.remaining
+        """Whether something is left, and enough. Nothing is of a limit of 0, whatever was credited."""
+        return self.limit > 0 and self.remaining > 0 and self.wanted <= self.remaining
 
     @property
     def holder(self) -> Holder:
@@ -105,14 +117,23 @@ class Decision:
 class Decider:
     """Decides in the event loop's thread, without waiting for anything: to check and to reserve is one step."""
 
-    def __init__(self, live: Live, *, stale_seconds: float, when_stale: WhenStale) -> None:
+    def __init__(
+        self,
+        live: Live,
+        *,
+        stale_seconds: float,
+        when_stale: WhenStale,
+        is_spooling: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.reservations = Reservations()
+        self._is_spooling = is_spooling
+        self._told: dict[int, None] = {}
         self._stale_after = timedelta(seconds=stale_seconds)
         self._when_stale = when_stale
         self._board = Board()
-        # A number instead of chance for each: asking the system lets go of the interpreter, and to get it back takes as
-        # long as a decision.
-        self._ids = (f"res_{process}_{number}" for process in (secrets.token_hex(8),) for number in count(1))
+        # Numbers under a secret instead of chance for each: asking the system lets go of the interpreter, and to get it
+        # back takes as long as a decision.
+        self._secret, self._numbers = secrets.token_bytes(32), count(1)
         live.listen(self._take)
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -120,51 +141,75 @@ class Decider:
         self._board = Board.of(snapshot, self._board)
 
     def decide(self, asked: Asked, now: datetime) -> Decision:
-        """Whether it may go ahead, and if so the reservation for it, where there is a budget to hold it against.
+        """Whether it may go ahead, and if so the reservation for it, where a budget is to hold some of it.
 
-        Asked again for the same event, it is decided anew and reserved once.
+        Asked again for the same event, it is decided anew and reserved once. Raises TooManyReservations.
         """
         board = self._board
         evaluated_at = board.snapshot.evaluated_at
+        if not self._is_spooling():
+            self.reservations.drained(now)
         self.reservations.forget(now, evaluated_at)
-        repeated = self.reservations.for_operation(asked.tenant_id, asked.event_id)
-        if repeated is not None:
+        whose = asked.whose
+        repeated = self.reservations.for_operation(whose.tenant or "", asked.event_id)
+        if repeated is not None and repeated.whose == whose:
             self.reservations.release(repeated)
         met = (self._meet(state, member, asked, now) for state, member in board.matching(asked.facts))
         standings = [standing for standing in met if standing is not None]
         stale = now - evaluated_at > self._stale_after
         reason = self._reason(standings, stale=stale, unknown=not board.snapshot.budgets)
         allowed = reason is not Reason.OVER_BUDGET and (reason is not Reason.STALE or self._allows_stale)
-        reservation = self._reserve(asked, standings, now) if allowed and standings else None
-        return Decision(allowed, reason, evaluated_at, stale, _decisive(standings), reservation)
+        decisive = _decisive(standings)
+        is_held = allowed and any(each.wanted for each in standings)
+        reservation = self._reserve(asked, standings, now) if is_held else None
+        return Decision(allowed, reason, evaluated_at, stale, decisive, reservation)
 
-    def settle(self, id_: str, tenant_id: str | None, usage: Usage, now: datetime) -> Reservation:
+    def settle(self, id_: str, scope: Scope, usage: Usage, now: datetime) -> Reservation:
         """Hold what it really took until its event is stored, at most for SETTLED. Raises NoSuchReservation."""
-        found = self._find(id_, tenant_id)
+        found = self._find(id_, scope)
         self.reservations.release(found)
         settled = replace(found, usage=usage, expires_at=now + SETTLED)
         self.reservations.add(settled)
         return settled
 
-    def release(self, id_: str, tenant_id: str | None) -> None:
+    def release(self, id_: str, scope: Scope) -> None:
         """The operation did not happen. Raises NoSuchReservation."""
-        self.reservations.release(self._find(id_, tenant_id))
+        self.reservations.release(self._find(id_, scope))
 
     def stored(self, rows: Sequence[EventRow], now: datetime) -> None:
-        """Events were stored: what they had reserved is settled."""
-        if len(self.reservations):
-            for row in rows:
-                found = self.reservations.for_operation(row.tenant_id, row.event_id, row.request_id)
-                if found is not None:
-                    self.reservations.stored(found, usage_of(row), now)
+        """Events were stored that had not been before: what they had reserved is settled."""
+        for found, row in self._reserved(rows):
+            self.reservations.stored(found, usage_of(row), now)
+
+    def spooled(self, rows: Sequence[EventRow]) -> None:
+        """As `stored`, but they wait in the spool, where no evaluation sees them."""
+        for found, row in self._reserved(rows):
+            self.reservations.spooled(found, usage_of(row))
+
+    def _reserved(self, rows: Sequence[EventRow]) -> Iterator[tuple[Reservation, EventRow]]:
+        """The events for which something is reserved. A correction is of the same operation: no other's is settled."""
+        for row in rows:
+            request = "" if not row.request_id or self._was_told(row) else row.request_id
+            found = self.reservations.for_operation(row.tenant_id, row.event_id, request)
+            if found is not None and found.whose.covers(Scope(row.tenant_id, row.team, row.environment)):
+                yield found, row
+
+    def _was_told(self, row: EventRow) -> bool:
+        """Whether the event had come before, which is remembered from now on."""
+        key, size = hash((row.tenant_id, row.event_id)), len(self._told)
+        self._told[key] = None
+        if len(self._told) > _REMEMBERED:
+            del self._told[next(iter(self._told))]
+            return False
+        return len(self._told) == size
 
     @property
     def _allows_stale(self) -> bool:
         return self._when_stale is WhenStale.ALLOW
 
-    def _find(self, id_: str, tenant_id: str | None) -> Reservation:
+    def _find(self, id_: str, scope: Scope) -> Reservation:
         found = self.reservations.get(id_)
-        if found is None or tenant_id not in {None, found.tenant_id}:
+        if found is None or not scope.covers(found.whose):
             raise NoSuchReservation
         return found
 
@@ -187,8 +232,8 @@ class Decider:
 
     def _reserve(self, asked: Asked, standings: Sequence[Standing], now: datetime) -> Reservation:
         reservation = Reservation(
-            id=next(self._ids),
-            tenant_id=asked.tenant_id,
+            id=self._next_id(),
+            whose=asked.whose,
             event_id=asked.event_id,
             request_id=asked.request_id,
             measures={each.holder: each.state.terms.measure for each in standings},
@@ -197,6 +242,10 @@ class Decider:
         )
         self.reservations.add(reservation)
         return reservation
+
+    def _next_id(self) -> str:
+        number = next(self._numbers).to_bytes(8)
+        return "res_" + blake2b(number, key=self._secret, digest_size=12).hexdigest()
 
 
 def _amounts(state: BudgetState, member: str | None, now: datetime) -> tuple[Decimal, Decimal, datetime | None] | None:

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 
 from attribution.query import CostQuery
 from attribution.report import CostReport
+from budgets.access import is_visible
 from budgets.digest import Week, digest, first_day, week_to_tell, weeks_of, weeks_query
 from budgets.live import Live
 from budgets.models import Breach, Target
@@ -94,12 +95,16 @@ class Digests:
                     team, week, weeks.get(team, Week()), self._budgets(team), opened.get(team, 0), self._currency
                 )
                 key = f"digest:{day}:{team}"
-                added += enqueue(session, Topic.DIGEST_WEEKLY, payload, dedupe_key=key, scope=Scope(team=team))
+                added += enqueue(
+                    session, Topic.DIGEST_WEEKLY, payload, dedupe_key=key, team=team, scope=Scope(team=team)
+                )
             session.commit()
         return added
 
     def _budgets(self, team: str) -> list[BudgetStatus]:
-        own = [each for each in self._live.snapshot.statuses() if each.terms.team == team]
+        """Of those that the team owns, those that count it alone: how others stand, its editors may not see."""
+        scope, statuses = Scope(team=team), self._live.snapshot.statuses()
+        own = [each for each in statuses if each.terms.team == team and is_visible(each.terms.where, scope)]
         return sorted(own, key=lambda each: -(each.percent or 0))[:MOST_BUDGETS]
 
 

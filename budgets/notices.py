@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlmodel import Session
 
 from attribution.measures import MeasureType
+from budgets.access import scope_of
 from budgets.contributors import Contributor, dimension_of
 from budgets.definition import GuardrailTerms
 from budgets.judging import Finding, Known
@@ -16,16 +17,21 @@ from budgets.models import Resolution
 from budgets.status import BudgetStatus, GuardrailStatus
 from budgets.targets import Definition
 from core.money import plain
+from tenants.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to tell the channels. `dedupe_key` names what happened: told twice, it is told once."""
+    """Something to tell the channels, of the target of a team. Keys with a scope other than `scope` do not see it.
+
+    `dedupe_key` names what happened: told twice, it is told once.
+    """
 
     topic: str
     payload: dict[str, Any]
     channels: Sequence[str]
     team: str
+    scope: Scope
     dedupe_key: str
 
 
@@ -73,7 +79,8 @@ def _notice(
 ) -> Notice:
     topic = f"breach.{what}" if kind == "budget" else f"guardrail.{what}"
     key = f"breach:{breach_id}:{what}:{openings}"
-    return Notice(topic, payload, definition.terms.channels, definition.terms.team, key)
+    terms = definition.terms
+    return Notice(topic, payload, terms.channels, terms.team, scope_of(terms.where), key)
 
 
 def _about(definition: Definition, breach_id: int, member: str, currency: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -14,15 +14,19 @@ from sqlmodel import col, select
 from budgets.live import Live
 from budgets.models import Breach
 from budgets.status import Snapshot
+from budgets.stream import check_room
 from budgets.targets import Definition, Targets
 from core.database import Database
-from core.errors import ApportionError, Unavailable
+from core.errors import Unavailable
 
 POLL_SECONDS: Final = 1.0
 """How late a breach is heard of at most that another process opened; one of our own is heard of at once."""
 
 MAX_WAITING: Final = 1_000
 """Breaches that wait for a listener; one who lets more gather is too slow."""
+
+_BREATH_SECONDS: Final = 0.002
+"""How long to wait after each of many while a listener is behind: an evaluation can open thousands at once."""
 
 _OVERLAP: Final = timedelta(seconds=60)
 """A breach says that it opened when its evaluation began, and is on record when that has ended."""
@@ -60,7 +64,11 @@ class Openings:
         live.listen(self._evaluated)
 
     async def listen(self) -> AsyncGenerator[Opening, None]:
-        """Every breach that opens from now on, until `close`. Raises TooSlow; others are never held up."""
+        """Every breach that opens from now on, until `close`. Raises TooSlow, and TooManyListeners at once.
+
+        Who is slow holds up others by moments at most.
+        """
+        check_room(len(self._listeners))
         queue: asyncio.Queue[Opening | None] = asyncio.Queue(MAX_WAITING + 1)
         self._listeners.add(queue)
         self._begin()
@@ -102,36 +110,42 @@ class Openings:
         while True:
             try:
                 rows = await asyncio.to_thread(self._opened, (began if is_first else datetime.now(UTC)) - _OVERLAP)
-                fresh = [row for row in rows if self._is_news(row) and not (is_first and row.opened_at < began)]
-                await self._tell(fresh)
+                fresh = [row for row in rows if _key(row) not in self._seen]
+                await self._tell([row for row in fresh if not (is_first and row.opened_at < began)])
+                self._remember(fresh)
                 is_first = False
-            except ApportionError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at again soon
                 _logger.warning("breaches cannot be read now: %s", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._news.wait()
             self._news.clear()
 
-    def _is_news(self, row: Breach) -> bool:
-        """True once for each time that a breach opens."""
-        key = (row.id, row.openings)
-        is_news = key not in self._seen
-        self._seen[key] = row.opened_at
-        return is_news
+    def _remember(self, fresh: Iterable[Breach]) -> None:
+        horizon = datetime.now(UTC) - 2 * _OVERLAP
+        self._seen = {key: at for key, at in self._seen.items() if at >= horizon}
+        self._seen |= {_key(row): row.opened_at for row in fresh}
 
-    async def _tell(self, fresh: Iterable[Breach]) -> None:
-        if rows := list(fresh):
-            known = {each.id: each for each in await asyncio.to_thread(self._targets.ever)}
-            for row in rows:
-                for queue in self._listeners:
-                    _offer(queue, Opening(row, known[row.target_id]))
-            horizon = datetime.now(UTC) - 2 * _OVERLAP
-            self._seen = {key: at for key, at in self._seen.items() if at >= horizon}
+    async def _tell(self, rows: Sequence[Breach]) -> None:
+        known = {each.id: each for each in await asyncio.to_thread(self._targets.ever)} if rows else {}
+        for row in rows:
+            for queue in self._listeners:
+                _offer(queue, Opening(row, known[row.target_id]))
+            await asyncio.sleep(_BREATH_SECONDS if any(map(_is_filling, self._listeners)) else 0)
 
     def _opened(self, since: datetime) -> list[Breach]:
         statement = select(Breach).where(col(Breach.opened_at) >= since).order_by(col(Breach.id))
         with self._database.session() as session:
             return list(session.exec(statement))
+
+
+def _key(row: Breach) -> tuple[int | None, int]:
+    """Another one each time that a breach opens."""
+    return row.id, row.openings
+
+
+def _is_filling(queue: asyncio.Queue[Opening | None]) -> bool:
+    return queue.qsize() > MAX_WAITING // 2
 
 
 def _offer(queue: asyncio.Queue[Opening | None], item: Opening | None) -> None:

@@ -12,7 +12,12 @@ from typing import Final, TypeAlias
 
 from attribution.measures import Measure
 from budgets.usage import Usage
+from core.errors import Unavailable
 from core.money import EXACT
+from tenants.scope import Scope
+
+MOST: Final = 100_000
+"""Reservations open at once: of about a kilobyte each."""
 
 CLOCKS: Final = timedelta(seconds=1)
 """How far the clock of the process that evaluates may be ahead of ours."""
@@ -23,21 +28,44 @@ Holder: TypeAlias = tuple[int, str | None]
 Holds: TypeAlias = Mapping[Holder, Decimal]
 
 _ZERO: Final = Decimal(0)
+_FEW: Final = 1_000
 _TOGETHER: Final = timedelta(milliseconds=500)
 """Operations stored within so long are let go together: while nothing is evaluated, memory grows by time alone."""
 
 
+class TooManyReservations(Unavailable):
+    """More was granted, and is neither stored, settled nor released, than a process keeps in mind."""
+
+    code = "TOO_MANY_RESERVATIONS"
+
+    def __init__(self) -> None:
+        super().__init__(f"{MOST:,} reservations are open; settle or release them, or ask with a shorter ttl_seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Amounts held against budgets until `expires_at`, or until the operation they were granted for is stored."""
+    """Amounts held against budgets until `expires_at`, or until the operation they were granted for is stored.
+
+    `whose` is what the operation says of its tenant, team and environment.
+    """
 
     id: str
-    tenant_id: str
+    whose: Scope
     event_id: str
     request_id: str
     measures: Mapping[Holder, Measure]
     usage: Usage
     expires_at: datetime
+
+    @property
+    def event(self) -> tuple[str, str]:
+        """The identity that its event will have."""
+        return self.whose.tenant or "", self.event_id
+
+    @property
+    def request(self) -> tuple[str, str]:
+        """The request that it is part of."""
+        return self.whose.tenant or "", self.request_id
 
     def holds(self, usage: Usage | None = None) -> Holds:
         """What the operation takes from each, as estimated, or as it turned out."""
@@ -50,6 +78,7 @@ class Reservations:
 
     One that is settled holds what the operation really took until an evaluation has read the store after that: at every
     instant an operation is counted by its reservation or by the evaluation, for a moment by both, never by neither.
+    While events wait in the spool no evaluation sees them, so what they took is held until the spool is empty.
     """
 
     def __init__(self) -> None:
@@ -59,6 +88,7 @@ class Reservations:
         self._of_request: defaultdict[tuple[str, str], deque[str]] = defaultdict(deque)
         self._expiries: list[tuple[datetime, str]] = []
         self._stored: deque[tuple[datetime, dict[Holder, Decimal]]] = deque()
+        self._spooled: dict[Holder, Decimal] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -72,13 +102,15 @@ class Reservations:
         return self._open.get(id_)
 
     def add(self, reservation: Reservation) -> None:
-        """Hold its amounts."""
+        """Hold its amounts. Raises TooManyReservations."""
+        if len(self._open) >= MOST:
+            raise TooManyReservations
         self._open[reservation.id] = reservation
         if reservation.event_id:
-            self._of_event[reservation.tenant_id, reservation.event_id] = reservation.id
+            self._of_event[reservation.event] = reservation.id
         elif reservation.request_id:
-            self._of_request[reservation.tenant_id, reservation.request_id].append(reservation.id)
-        heapq.heappush(self._expiries, (reservation.expires_at, reservation.id))
+            self._of_request[reservation.request].append(reservation.id)
+        self._remember_expiry(reservation)
         self._hold(reservation.holds())
 
     def for_operation(self, tenant_id: str, event_id: str, request_id: str = "") -> Reservation | None:
@@ -93,24 +125,28 @@ class Reservations:
         """Hold nothing for it any more."""
         del self._open[reservation.id]
         if reservation.event_id:
-            self._of_event.pop((reservation.tenant_id, reservation.event_id), None)
+            if self._of_event.get(reservation.event) == reservation.id:
+                del self._of_event[reservation.event]
         elif reservation.request_id:
-            key = (reservation.tenant_id, reservation.request_id)
-            self._of_request[key].remove(reservation.id)
-            if not self._of_request[key]:
-                del self._of_request[key]
+            waiting = self._of_request[reservation.request]
+            waiting.remove(reservation.id)
+            if not waiting:
+                del self._of_request[reservation.request]
         self._let_go(reservation.holds())
 
     def stored(self, reservation: Reservation, taken: Usage, at: datetime) -> None:
         """The operation was stored by `at` and took so much: hold that until it was evaluated."""
-        self.release(reservation)
-        holds = reservation.holds(taken)
-        self._hold(holds)
-        if not self._stored or at - self._stored[-1][0] > _TOGETHER:
-            self._stored.append((at, {}))
-        together = self._stored[-1][1]
-        for holder, amount in holds.items():
-            together[holder] = EXACT.add(together.get(holder, _ZERO), amount)
+        self._settle(reservation, taken, self._stored_by(at))
+
+    def spooled(self, reservation: Reservation, taken: Usage) -> None:
+        """The operation took so much, and waits to be stored: hold that until `drained`."""
+        self._settle(reservation, taken, self._spooled)
+
+    def drained(self, at: datetime) -> None:
+        """Whatever waited was stored by `at`."""
+        if self._spooled:
+            _gather(self._stored_by(at), self._spooled)
+            self._spooled = {}
 
     def forget(self, now: datetime, evaluated_at: datetime) -> None:
         """Let go of what has expired, and of what is part of the evaluation by now."""
@@ -120,6 +156,25 @@ class Reservations:
                 self.release(expired)
         while self._stored and self._stored[0][0] + _TOGETHER + CLOCKS < evaluated_at:
             self._let_go(self._stored.popleft()[1])
+
+    def _settle(self, reservation: Reservation, taken: Usage, together: dict[Holder, Decimal]) -> None:
+        self.release(reservation)
+        holds = reservation.holds(taken)
+        self._hold(holds)
+        _gather(together, holds)
+
+    def _stored_by(self, at: datetime) -> dict[Holder, Decimal]:
+        if not self._stored or at - self._stored[-1][0] > _TOGETHER:
+            self._stored.append((at, {}))
+        return self._stored[-1][1]
+
+    def _remember_expiry(self, reservation: Reservation) -> None:
+        """Those of reservations that have ended early are left out, once they are most."""
+        if len(self._expiries) > 2 * len(self._open) + _FEW:
+            self._expiries = [(each.expires_at, each.id) for each in self._open.values()]
+            heapq.heapify(self._expiries)
+        else:
+            heapq.heappush(self._expiries, (reservation.expires_at, reservation.id))
 
     def _hold(self, holds: Holds) -> None:
         for holder, amount in holds.items():
@@ -132,3 +187,8 @@ class Reservations:
                 self._held[holder] = left
             else:
                 del self._held[holder]
+
+
+def _gather(together: dict[Holder, Decimal], holds: Holds) -> None:
+    for holder, amount in holds.items():
+        together[holder] = EXACT.add(together.get(holder, _ZERO), amount)

@@ -27,7 +27,10 @@ FEW_ITEMS: Final = 20
 
 
 class Pipeline:
-    """Prepares and stores events, and calls `on_stored` with rows that have just been. One per process."""
+    """Prepares and stores events. One per process.
+
+    Whenever some became durable, `on_durable` is called with those of them that are new, and where they are now.
+    """
 
     def __init__(
         self,
@@ -36,13 +39,13 @@ class Pipeline:
         writer: Writer,
         rejected: RejectedEvents,
         *,
-        on_stored: Callable[[Sequence[EventRow]], None] = lambda _: None,
+        on_durable: Callable[[Sequence[EventRow], Durable], None] = lambda *_: None,
     ) -> None:
         self.counters = Counters()
         self._preparation = Preparation(settings, rater)
         self._writer = writer
         self._rejected = rejected
-        self._on_stored = on_stored
+        self._on_durable = on_durable
         # One thread: preparing holds the interpreter anyway, and the order of bodies stays the order of arrival.
         self._preparing = Worker("prepare")
 
@@ -66,8 +69,8 @@ class Pipeline:
             raise
         if durable is Durable.SPOOLED:
             prepared.receipt.move_to_spooled()
-        elif prepared.rows:
-            self._on_stored(prepared.rows)
+        if prepared.rows:
+            self._on_durable(prepared.fresh, durable)
         self._preparation.remember(prepared)
         self.counters.add(door.source, prepared.receipt)
         if door.keeps_refused and prepared.refused:

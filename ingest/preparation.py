@@ -30,10 +30,14 @@ _DECODER: Final = msgspec.json.Decoder(EventPayload)
 
 @dataclass(slots=True)
 class Prepared:
-    """A body half way: what is to be stored, and the receipt as it will be once that is durable."""
+    """A body half way: what is to be stored, and the receipt as it will be once that is durable.
+
+    `fresh` are the rows that are no later report of a call that is stored already.
+    """
 
     receipt: Receipt
     rows: list[EventRow] = field(default_factory=list)
+    fresh: list[EventRow] = field(default_factory=list)
     identities: dict[Identity, Content] = field(default_factory=dict)
     calls: CallIndex = field(default_factory=CallIndex)
     replaced: list[Key] = field(default_factory=list)
@@ -188,6 +192,7 @@ def _restrict(event: EventPayload, scope: Scope) -> None:
 
 def _store(row: EventRow, prepared: Prepared) -> None:
     prepared.rows.append(row)
+    prepared.fresh.append(row)
     prepared.receipt.accepted += 1
     prepared.receipt.unpriced += row.effective_cost is None
 

@@ -6,7 +6,8 @@ body, `request.state.hold`.
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Final, TypedDict, TypeVar
 
 import msgspec
 from google.protobuf.json_format import MessageToJson
@@ -29,6 +30,11 @@ from ingest.reception import receive
 from tenants.principal import Principal
 from tenants.scope import Scope
 
+T = TypeVar("T")
+
+_SHORT_BYTES: Final = 100_000
+"""So many are read in less than a millisecond."""
+
 OTLP_TYPES: Final = (PROTOBUF, JSON)
 
 
@@ -50,7 +56,7 @@ class IngestRoutes:
 
     async def events(self, request: Request) -> Response:
         """`POST /v1/events`: a JSON object, a JSON array or NDJSON. 200, or 207 when some were refused."""
-        items = read_events(await self._body(request), self._settings.max_body_events)
+        items = await self._items(read_events, await self._body(request))
         receipt = await self._pipeline.ingest(items, door=EVENTS, **_sender(request))
         return _receipt(receipt, 207 if receipt.rejected else 200)
 
@@ -59,7 +65,7 @@ class IngestRoutes:
 
         200 with a receipt whatever was refused: LiteLLM drops what it is told to send again.
         """
-        items, sender = split_items(await self._body(request), self._settings.max_body_events), _sender(request)
+        items, sender = await self._items(split_items, await self._body(request)), _sender(request)
         defaults = attribution(request.headers, sender["scope"])
         calls = await self._pipeline.read(read_payloads, items, defaults=defaults, mapping=self._mapping)
         return _receipt(await self._pipeline.ingest(calls, door=LITELLM, **sender))
@@ -86,6 +92,12 @@ class IngestRoutes:
     async def _ignored(self, request: Request, signal: Signal) -> Response:
         kind = export_type(request)
         return _export_answer(await self._exports.ignored(signal, await self._body(request), kind), kind)
+
+    async def _items(self, read: Callable[[bytes, int], Sequence[T]], body: bytes) -> Sequence[T]:
+        """What the body holds. One that takes long to read is read where others are prepared."""
+        if len(body) <= _SHORT_BYTES:
+            return read(body, self._settings.max_body_events)
+        return await self._pipeline.read(read, body, self._settings.max_body_events)
 
     async def _body(self, request: Request) -> bytes:
         return await receive(request, self._settings.max_body_bytes)

@@ -45,7 +45,7 @@ class State(Enum):
 
 
 class Notification(SQLModel, table=True):
-    """One thing to tell one channel. `payload` is a JSON object; tenant, team and environment say whose it is."""
+    """One thing to tell one channel. `payload` is a JSON object; tenant, team and environment say which keys see it."""
 
     __tablename__ = "notifications"
     __table_args__ = (
@@ -93,14 +93,16 @@ def enqueue(
     *,
     channels: Collection[str] | None = None,
     dedupe_key: str | None = None,
+    team: str | None = None,
     scope: Scope = Scope(),  # noqa: B008 - a frozen value
     now: datetime | None = None,
 ) -> int:
     """How many notifications were added to the caller's transaction: they are told exactly when it is committed.
 
-    They go to the named channels and to those that listen to the topic, for everybody or for the team of `scope`, which
-    says whose the news is. An unknown name becomes a dead letter, so that it is seen. Of notifications with one dedupe
-    key a channel gets one, whoever enqueues them and however often; the key names what happened: `breach:17:opened`.
+    They go to the named channels and to those that listen to the topic, for everybody or for `team`. Keys see them
+    whose scope is on each side open or that of `scope`. An unknown name becomes a dead letter, so that it is seen. Of
+    notifications with one dedupe key a channel gets one, whoever enqueues them and however often; the key names what
+    happened: `breach:17:opened`.
     """
     at, message_id = now or datetime.now(UTC), "msg_" + secrets.token_hex(12)
     values = {
@@ -116,15 +118,15 @@ def enqueue(
         "attempts": 0,
         "due_at": at,
     }
-    rows = [values | {"channel": name} for name in sorted({*(channels or ()), *_listeners(session, topic, scope)})]
+    rows = [values | {"channel": name} for name in sorted({*(channels or ()), *_listeners(session, topic, team)})]
     if not rows:
         return 0
     insert = _INSERT[session.get_bind().dialect.name](Notification).values(rows).on_conflict_do_nothing()
     return len(session.scalars(insert.returning(col(Notification.id))).all())
 
 
-def _listeners(session: Session, topic: Topic, scope: Scope) -> list[str]:
-    listening = session.exec(select(Channel).where(or_(col(Channel.team).is_(None), col(Channel.team) == scope.team)))
+def _listeners(session: Session, topic: Topic, team: str | None) -> list[str]:
+    listening = session.exec(select(Channel).where(or_(col(Channel.team).is_(None), col(Channel.team) == team)))
     return [channel.name for channel in listening if topic in channel.listens_to()]
 
 
@@ -139,6 +141,25 @@ def _json(value: object) -> object:
             return value.name
         case _:
             raise TypeError(f"{type(value).__name__} has no place in a notification")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a key may see of the outbox: what lies within its scope, and money that is earned only where it may."""
+
+    scope: Scope
+    finance: bool = True
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """What the rows that it sees have in common."""
+        places = (
+            (Notification.tenant_id, self.scope.tenant),
+            (Notification.team, self.scope.team),
+            (Notification.environment, self.scope.environment),
+        )
+        within = [col(column) == value for column, value in places if value is not None]
+        earned = [topic.spec.name for topic in Topic if topic.spec.tells_revenue]
+        return within if self.finance else [*within, col(Notification.topic).not_in(earned)]
 
 
 class Outbox:
@@ -199,10 +220,10 @@ class Outbox:
             session.commit()
 
     def find(
-        self, scope: Scope, *, first: int, before: int | None = None, state: State | None = None
+        self, sight: Sight, *, first: int, before: int | None = None, state: State | None = None
     ) -> Sequence[Notification]:
-        """The newest notifications that the scope may see, at most `first`, older than the one with that id."""
-        statement = select(Notification).where(*_visible(scope)).order_by(col(Notification.id).desc()).limit(first)
+        """The newest notifications in sight, at most `first`, older than the one with that id."""
+        statement = select(Notification).where(*sight.clauses()).order_by(col(Notification.id).desc()).limit(first)
         if state is not None:
             statement = statement.where(Notification.state == state.value)
         if before is not None:
@@ -210,9 +231,9 @@ class Outbox:
         with self._database.session() as session:
             return session.exec(statement).all()
 
-    def retry(self, scope: Scope, ids: Collection[int], *, by: str) -> Sequence[Notification]:
-        """The dead letters with these ids within the scope, due again now as if they had never been tried."""
-        which = (col(Notification.id).in_(ids), col(Notification.state) == State.DEAD.value, *_visible(scope))
+    def retry(self, sight: Sight, ids: Collection[int], *, by: str) -> Sequence[Notification]:
+        """The dead letters with these ids in sight, due again now as if they had never been tried."""
+        which = (col(Notification.id).in_(ids), col(Notification.state) == State.DEAD.value, *sight.clauses())
         values = {"state": State.PENDING.value, "attempts": 0, "due_at": datetime.now(UTC), "claimed_by": None}
         with self._database.session() as session:
             rows = session.scalars(update(Notification).where(*which).values(**values).returning(Notification)).all()
@@ -234,12 +255,3 @@ class Outbox:
         with self._database.session() as session:
             session.exec(delete(Notification).where(*over))
             session.commit()
-
-
-def _visible(scope: Scope) -> list[ColumnElement[bool]]:
-    places = (
-        (Notification.tenant_id, scope.tenant),
-        (Notification.team, scope.team),
-        (Notification.environment, scope.environment),
-    )
-    return [col(column) == value for column, value in places if value is not None]

@@ -51,9 +51,9 @@ async def post(client: httpx.AsyncClient, channel: Channel, body: bytes, headers
     except TimeoutError:
         raise NotDelivered(f"no answer within {PATIENCE_SECONDS:g} seconds") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotDelivered(f"{channel.shown_address} cannot be reached: {type(error).__name__}") from error
+        raise NotDelivered(f"its address cannot be reached: {type(error).__name__}") from error
     if not 200 <= status < 300:
-        reason = f"{channel.shown_address} answered {status}"
+        reason = f"it answered {status}"
         raise NotDelivered(reason, is_final=status == _GONE, wait=_wait(wait))
 
 

@@ -11,13 +11,14 @@ class TopicSpec:
     """How a topic is told.
 
     `headline` names keys of the payload; `facts` are the lines below it, as (label, key of the payload), and those that
-    the payload does not hold are left out.
+    the payload does not hold are left out. What `tells_revenue` is shown to keys that may see revenue.
     """
 
     name: str
     description: str
     headline: str
     facts: tuple[tuple[str, str], ...] = ()
+    tells_revenue: bool = False
 
 
 _MONEY = (("Spent", "spent"), ("Limit", "limit"), ("Left", "remaining"), ("Forecast", "forecast"))
@@ -73,6 +74,7 @@ class Topic(Enum):
         "A tenant's period was closed into a statement.",
         "Statement {number} of {tenant} is closed",
         (("Period", "period"), ("Total", "total"), ("Currency", "currency"), ("Checksum", "checksum")),
+        tells_revenue=True,
     )
     DIGEST_WEEKLY = TopicSpec(
         "digest.weekly",

@@ -27,6 +27,11 @@ class Scope:
         """True when nothing is hidden from the caller."""
         return self.tenant is None and self.team is None and self.environment is None
 
+    def covers(self, other: Scope) -> bool:
+        """Whether nothing that the other lets see is hidden here."""
+        sides = ((self.tenant, other.tenant), (self.team, other.team), (self.environment, other.environment))
+        return all(own in {None, theirs} for own, theirs in sides)
+
     def require_unrestricted(self, what: str) -> None:
         """Return when nothing is hidden. Raises WholeDeploymentOnly."""
         if not self.unrestricted:

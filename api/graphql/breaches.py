@@ -169,7 +169,7 @@ async def breaches(
         and (target is None or id_ == number(target))
         and (team is None or each.terms.team == team)
     ]
-    targets = await context.services.read(_visible_versions, context, wanted, scope)
+    targets = await context.services.read(visible_versions, context, wanted, scope)
     before = decode_cursor(after, question, int)[0] if after is not None else None
     asked = Asked(targets, state or (), since, first=size + 1, before=before)
     rows = await context.services.read(context.services.watch.breaches.find, asked)
@@ -180,7 +180,7 @@ async def breaches(
     )
 
 
-def _visible_versions(context: Context, ids: Sequence[int], scope: Scope) -> Mapping[int, Sequence[int]]:
+def visible_versions(context: Context, ids: Sequence[int], scope: Scope) -> Mapping[int, Sequence[int]]:
     """The versions of the targets that counted nothing outside of the scope: it may have been another filter once."""
     if scope.unrestricted:
         return dict.fromkeys(ids, ())
@@ -210,7 +210,7 @@ def _acknowledge(context: Context, id_: str, note: str) -> Breach:
         raise InvalidTarget("note", f"it has at most {MAX_NOTE:,} characters")
     row = services.watch.breaches.get(number(id_))
     definition = next(each for each in services.watch.targets.ever() if each.id == row.target_id)
-    versions = _visible_versions(context, [row.target_id], scope)[row.target_id]
+    versions = visible_versions(context, [row.target_id], scope)[row.target_id]
     if not is_visible(definition.terms.where, scope) or (versions and row.target_version not in versions):
         raise NoSuchBreach(id_)
     if not is_own(definition.terms.team, scope):

@@ -13,9 +13,8 @@ from api.graphql.budget_types import Budget, Course, Standing, budget, standing
 from api.graphql.context import Context, Information
 from api.graphql.costs import selected_names
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
-from api.graphql.targets import at_version, editable, visible
+from api.graphql.targets import at_version, editable, settable, visible
 from api.graphql.user_errors import UserError, user_error
-from budgets.access import confined
 from budgets.definition import BudgetTerms
 from budgets.evaluation import current_terms
 from budgets.family import warnings
@@ -25,7 +24,6 @@ from budgets.spending import Plan
 from budgets.status import BudgetState
 from budgets.targets import Definition
 from core.errors import Conflict, InvalidInput, NotFound
-from tenants.principal import Permission
 
 MAX_PAGE = 1_000
 HISTORY_PERIODS = 12
@@ -64,7 +62,7 @@ async def budgets(
     scope, size = context.scope(), check_page_size(first, MAX_PAGE)
     last = decode_cursor(after, question, int)[0] if after is not None else 0
     seen = await context.services.read(visible, context, Kind.BUDGET, scope)
-    wanted = [each for each in seen if _is_wanted(context, each, team, name, standing)]
+    wanted = await context.services.read(_wanted, context, seen, team, name, standing)
     rest = [each for each in wanted if each.id > last]
     shown = rest[:size]
     nodes = await context.services.read(_nodes, context, shown, seen, set(selected_names(info.selected_fields)))
@@ -76,6 +74,16 @@ async def budgets(
         total_count=len(wanted),
         evaluated_at=snapshot.evaluated_at if snapshot.is_of_targets else None,
     )
+
+
+def _wanted(
+    context: Context,
+    seen: Sequence[Definition],
+    team: str | None,
+    name: str | None,
+    standings: Collection[Standing] | None,
+) -> list[Definition]:
+    return [each for each in seen if _is_wanted(context, each, team, name, standings)]
 
 
 def _is_wanted(
@@ -140,7 +148,7 @@ async def create_budget(
     """Set a budget. It is evaluated at once, and then as long as it exists."""
 
     def create(context: Context) -> Definition:
-        terms = confined(input.terms(), context.scope(Permission.EDIT))
+        terms = settable(context, input.terms())
         return context.services.watch.targets.create(terms, by=context.principal.name)
 
     return await _changed(info.context, create)
@@ -156,7 +164,7 @@ async def update_budget(
 
     def update(context: Context) -> Definition:
         before = at_version(editable(context, Kind.BUDGET, id), version)
-        terms = confined(input.terms(), context.scope(Permission.EDIT))
+        terms = settable(context, input.terms())
         return context.services.watch.targets.update(before, terms, by=context.principal.name)
 
     return await _changed(info.context, update)

@@ -13,17 +13,15 @@ from api.graphql.context import Context, Information
 from api.graphql.inputs import CostFilter, GroupBy
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
-from api.graphql.targets import Grouping, at_version, editable, filter_text, grouping, visible
+from api.graphql.targets import Grouping, at_version, editable, filter_text, grouping, settable, visible
 from api.graphql.user_errors import UserError, user_error
 from attribution.measures import Measure
 from attribution.query import EVERYTHING
-from budgets.access import confined
 from budgets.definition import GuardrailTerms, Severity, Side
 from budgets.models import Kind
 from budgets.status import GuardrailStatus
 from budgets.targets import Definition
 from core.errors import Conflict, InvalidInput, NotFound
-from tenants.principal import Permission
 
 MAX_PAGE = 1_000
 MEMBERS = 100
@@ -209,7 +207,7 @@ async def create_guardrail(
     """Set a guardrail. It is judged from its next interval on."""
 
     def create(context: Context) -> Definition:
-        terms = confined(input.terms(), context.scope(Permission.EDIT))
+        terms = settable(context, input.terms())
         return context.services.watch.targets.create(terms, by=context.principal.name)
 
     return await _changed(info.context, create)
@@ -225,7 +223,7 @@ async def update_guardrail(
 
     def update(context: Context) -> Definition:
         before = at_version(editable(context, Kind.GUARDRAIL, id), version)
-        terms = confined(input.terms(), context.scope(Permission.EDIT))
+        terms = settable(context, input.terms())
         return context.services.watch.targets.update(before, terms, by=context.principal.name)
 
     return await _changed(info.context, update)

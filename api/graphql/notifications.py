@@ -7,12 +7,12 @@ from typing import Annotated
 
 import strawberry
 
-from api.graphql.context import Information
+from api.graphql.context import Context, Information
 from api.graphql.naming import described_enum
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from core.errors import InvalidInput
 from notifications.outbox import Notification as Row
-from notifications.outbox import State
+from notifications.outbox import Sight, State
 from notifications.topics import BY_NAME, Topic
 from tenants.principal import Permission
 
@@ -84,19 +84,28 @@ def _node(row: Row) -> Notification:
     )
 
 
+def _sight(context: Context) -> Sight:
+    """What the caller may see, provided the key may change budgets. Raises NotAllowed."""
+    scope = context.scope(Permission.EDIT)
+    return Sight(scope, finance=Permission.FINANCE in context.principal.role.permissions)
+
+
 async def notifications(
     info: Information,
     state: Annotated[State | None, strawberry.argument(description="Only those in this state.")] = None,
     first: Annotated[int, strawberry.argument(description="Notifications per page.")] = 100,
     after: Annotated[str | None, strawberry.argument(description="endCursor of the previous page.")] = None,
 ) -> NotificationConnection | None:
-    """What was told, or is to be told, newest first. For keys that may change budgets."""
+    """What was told, or is to be told, newest first. For keys that may change budgets.
+
+    Those about statements are shown to keys that may see revenue as well.
+    """
     context, question = info.context, fingerprint("notifications", state)
-    scope = context.scope(Permission.EDIT)
+    sight = _sight(context)
     size = check_page_size(first, MAX_PAGE)
     before = decode_cursor(after, question, int)[0] if after is not None else None
     rows = await context.services.read(
-        context.services.telling.outbox.find, scope, first=size + 1, before=before, state=state
+        context.services.telling.outbox.find, sight, first=size + 1, before=before, state=state
     )
     shown = rows[:size]
     cursors = [encode_cursor(question, int(row.id or 0)) for row in shown]
@@ -112,9 +121,9 @@ async def retry_notifications(
 ) -> RetryNotificationsPayload | None:
     """Send dead letters again, once what stood in their way is mended."""
     context = info.context
-    scope = context.scope(Permission.EDIT)
+    sight = _sight(context)
     wanted = [_number(id_) for id_ in ids[: check_page_size(max(1, len(ids)), MAX_PAGE)]]
-    rows = await context.services.read(context.services.telling.outbox.retry, scope, wanted, by=context.principal.name)
+    rows = await context.services.read(context.services.telling.outbox.retry, sight, wanted, by=context.principal.name)
     context.services.telling.courier.wake()
     return RetryNotificationsPayload(notifications=[_node(row) for row in rows])
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Final
 
 import strawberry
 
-from api.graphql.breaches import Breach, breach
-from api.graphql.budget_types import MEMBERS, BudgetStatusNode, Standing, ranked, standing, status
-from api.graphql.context import Information
+from api.graphql.breaches import Breach, breach, visible_versions
+from api.graphql.budget_types import MEMBERS, BudgetStatusNode, ranked, status
+from api.graphql.context import Context, Information
 from api.graphql.targets import number
 from attribution.measures import Measure
 from budgets.access import is_visible
+from budgets.models import Breach as Row
 from budgets.models import Kind
-from budgets.status import BudgetState, Snapshot
+from budgets.status import BudgetState
+from budgets.stream import Moment
+from budgets.targets import Definition
 from core.errors import InvalidInput
 from tenants.scope import Scope
 
@@ -61,12 +63,19 @@ async def breach_opened(
     async with aclosing(context.services.watch.openings.listen()) as openings:
         async for row, definition in openings:
             scope = await context.scope_now()
-            if (
-                is_visible(definition.terms.where, scope)
-                and kind in {None, definition.kind}
-                and team in {None, definition.terms.team}
-            ):
+            is_wanted = kind in {None, definition.kind} and team in {None, definition.terms.team}
+            if is_wanted and await _shows(context, row, definition, scope):
                 yield breach(row, definition)
+
+
+async def _shows(context: Context, row: Row, definition: Definition, scope: Scope) -> bool:
+    """Whether the target counts nothing outside of the scope, and did not when it was breached."""
+    if not is_visible(definition.terms.where, scope):
+        return False
+    if scope.unrestricted or row.target_version == definition.version:
+        return True
+    versions = await context.services.read(visible_versions, context, [row.target_id], scope)
+    return row.target_version in versions[row.target_id]
 
 
 async def budget_status(
@@ -79,29 +88,27 @@ async def budget_status(
     context.scope()
     if ids is not None and len(ids) > MAX_IDS:
         raise TooManyBudgets
-    wanted, told = None if ids is None else {number(id_) for id_ in ids}, dict[int, object]()
-    async with aclosing(context.services.watch.snapshots.listen()) as snapshots:
-        async for snapshot in snapshots:
-            for state in _watched(snapshot, await context.scope_now(), wanted, team):
-                if (essence := _essence(state)) != told.get(state.budget_id):
-                    told[state.budget_id] = essence
-                    yield _update(state, snapshot.evaluated_at)
+    wanted, told = None if ids is None else {number(id_) for id_ in ids}, dict[int, int]()
+    async with aclosing(context.services.watch.snapshots.listen()) as moments:
+        async for moment in moments:
+            scope = await context.scope_now()
+            for state in await context.services.read(_changed, moment, told, scope, wanted, team):
+                told[state.budget_id] = moment.marks[state.budget_id]
+                yield await context.services.read(_update, state, moment.snapshot.evaluated_at)
 
 
-def _watched(
-    snapshot: Snapshot, scope: Scope, wanted: Collection[int] | None, team: str | None
-) -> Iterator[BudgetState]:
-    for id_, state in snapshot.budgets.items():
-        is_wanted = (wanted is None or id_ in wanted) and team in {None, state.terms.team}
-        if is_wanted and is_visible(state.terms.where, scope):
-            yield state
-
-
-def _essence(state: BudgetState) -> tuple[int, dict[str | None, tuple[Decimal, Decimal, datetime, Standing]]]:
-    """What an update is worth telling for: forecasts move with every second."""
-    return state.version, {
-        member: (each.spent, each.limit, each.period.start, standing(each)) for member, each in state.statuses.items()
-    }
+def _changed(
+    moment: Moment, told: dict[int, int], scope: Scope, wanted: Collection[int] | None, team: str | None
+) -> list[BudgetState]:
+    """The budgets that are watched and stand otherwise than was told."""
+    return [
+        state
+        for id_, state in moment.snapshot.budgets.items()
+        if moment.marks[id_] != told.get(id_)
+        and (wanted is None or id_ in wanted)
+        and team in {None, state.terms.team}
+        and is_visible(state.terms.where, scope)
+    ]
 
 
 def _update(state: BudgetState, evaluated_at: datetime) -> BudgetStatusUpdate:

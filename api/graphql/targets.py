@@ -12,7 +12,7 @@ from api.graphql.naming import described_enum
 from attribution.dimensions import Dimension
 from attribution.filters import filter_document
 from attribution.query import Attribute, Filter, Tag
-from budgets.access import OutsideScope, is_own, is_visible
+from budgets.access import OutsideScope, T, confined, is_own, is_visible
 from budgets.definition import Basis, Mode, Severity, Side
 from budgets.models import Kind
 from budgets.periods import Weekday
@@ -130,6 +130,20 @@ def editable(context: Context, kind: Kind, id_: str) -> Definition:
     if not is_own(definition.terms.team, scope):
         raise OutsideScope(f"it belongs to team {definition.terms.team!r}")
     return definition
+
+
+def settable(context: Context, terms: T) -> T:
+    """The terms as the caller may set them. Raises NotAllowed, and OutsideScope when they tell another team's channel.
+
+    Everybody's channels may be named by all; names without a channel become dead letters, which their team sees.
+    """
+    scope = context.scope(Permission.EDIT)
+    if not scope.unrestricted and terms.channels:
+        channels = {each.name: each.team for each in context.services.telling.channels.every()}
+        for name in terms.channels:
+            if channels.get(name) not in {None, scope.team}:
+                raise OutsideScope(f"channel {name!r} belongs to another team")
+    return confined(terms, scope)
 
 
 def at_version(definition: Definition, version: int) -> Definition:

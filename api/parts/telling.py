@@ -41,14 +41,15 @@ class Telling:
 
 
 def tell(session: Session, notice: Notice) -> None:
-    """Put a notice about a breach into the outbox, for the team that owns the target."""
+    """Put a notice about a breach into the outbox: for its owner's channels, and keys that see what is counted."""
     enqueue(
         session,
         BY_NAME[notice.topic],
         notice.payload,
         channels=notice.channels,
         dedupe_key=notice.dedupe_key,
-        scope=Scope(team=notice.team or None),
+        team=notice.team or None,
+        scope=notice.scope,
     )
 
 

@@ -22,13 +22,24 @@ from budgets.targets import Targets
 from core.database import Database
 from core.settings import Settings
 from core.time import parse_timezone
+from ingest.writer import Durable
 
 
 class Watch:
-    """A deployment's watch on its stores. `tell` takes what is to be told; `told` hears that there may be some."""
+    """A deployment's watch on its stores. `tell` takes what is to be told; `told` hears that there may be some.
+
+    `is_spooling` says whether events wait that the store does not have yet.
+    """
 
     def __init__(
-        self, settings: Settings, database: Database, store: Store, *, tell: Tell, told: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        store: Store,
+        *,
+        tell: Tell,
+        told: Callable[[], None],
+        is_spooling: Callable[[], bool],
     ) -> None:
         currency, lease = settings.currency, Lease(database, LEASE_NAME)
         self.targets, self.breaches, self.live = Targets(database), Breaches(database), Live()
@@ -47,14 +58,18 @@ class Watch:
             self.live,
             stale_seconds=settings.decisions_stale_seconds,
             when_stale=WhenStale(settings.decisions_when_stale),
+            is_spooling=is_spooling,
         )
         zone = parse_timezone(settings.billing_timezone)
         self.digests = Digests(database, self.targets, self.live, store.report, zone=zone, currency=currency)
 
-    def stored(self, rows: Sequence[EventRow]) -> None:
-        """Budgets may have been touched, and reservations have their events."""
-        self.decider.stored(rows, datetime.now(UTC))
-        self.evaluator.wake()
+    def took(self, rows: Sequence[EventRow], durable: Durable) -> None:
+        """Reservations have these new events; those that were stored may have touched budgets."""
+        if durable is Durable.SPOOLED:
+            self.decider.spooled(rows)
+        else:
+            self.decider.stored(rows, datetime.now(UTC))
+            self.evaluator.wake()
 
     async def start(self) -> None:
         """Begin to evaluate, and to write digests when a week is over."""

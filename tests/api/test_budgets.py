@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from notifications.channels import Kind, NewChannel
 from tenants.principal import Role
 from tests.api.waiting import eventually
 from tests.app import Api
@@ -212,6 +214,29 @@ def test_editors_of_a_team_touch_their_own_alone(embedded_api: Api) -> None:
     refused = api.graphql(CREATE, key=viewer, input=budget(name="v"))
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert len(api.data("{ budgets { nodes { name } } }", key=viewer)["budgets"]["nodes"]) == 4
+
+
+def test_news_of_a_budget_are_seen_by_whom_it_counts_for_and_not_by_who_owns_it(embedded_api: Api) -> None:
+    api = embedded_api
+    everybodys = {"team": "search", "channels": ["ops"]}
+    create(api, name="all", **everybodys)
+    create(api, name="own", where={"team": {"eq": "search"}}, **everybodys)
+    send(api, spend("e1", "99"))
+    told = "{ notifications { nodes { payload } } }"
+    eventually(lambda: len(api.data(told)["notifications"]["nodes"]) == 2)
+    seen = api.data(told, key=api.make_key(Role.EDITOR, team="search"))["notifications"]["nodes"]
+    assert {json.loads(each["payload"])["budget"] for each in seen} == {"own"}
+
+
+def test_another_teams_channel_cannot_be_named(embedded_api: Api) -> None:
+    api = embedded_api
+    for name, team in (("ops", None), ("mine", "search"), ("theirs", "growth")):
+        address = "https://hooks.example.com/x"
+        api.services.telling.channels.create(NewChannel(name, Kind.WEBHOOK, address, team=team))
+    editor = api.make_key(Role.EDITOR, team="search")
+    refused = api.graphql(CREATE, key=editor, input=budget(channels=["ops", "theirs"]))
+    assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    create(api, key=editor, channels=["ops", "mine", "not yet"])
 
 
 def test_a_breach_is_seen_by_whom_its_filter_then_was_for(embedded_api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from attribution.dimensions import Dimension
+from attribution.failures import StoreUnavailable
+from attribution.store import Store
 from budgets.matching import COMPUTED, wire_name
 from tenants.directory import Placement
 from tenants.principal import Role
@@ -32,7 +35,8 @@ def ask(api: Api, *, key: str | None = None, **said: Any) -> Any:
 
 def spend(api: Api, event_id: str, amount: str, **fields: Any) -> None:
     event = {"tenant_id": "acme", "event_id": event_id, "start_time": datetime.now(UTC).isoformat()}
-    assert api.post_events(event | {"cost": {"amount": amount}} | fields).json()["accepted"] == 1
+    receipt = api.post_events(event | {"cost": {"amount": amount}} | fields).json()
+    assert receipt["accepted"] + receipt["spooled"] == 1
 
 
 def test_a_gateway_asks_spends_and_is_denied(embedded_api: Api) -> None:
@@ -132,3 +136,32 @@ def test_sixty_four_callers_of_a_nearly_empty_budget_do_not_overspend(embedded_a
     with ThreadPoolExecutor(64) as callers:
         spent = sum(callers.map(call, range(256)))
     assert spent == Decimal("0.1")
+
+
+def test_what_the_store_does_not_take_is_held_all_the_same(embedded_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = embedded_api
+    watch(api, terms(1, name="acme"))
+    assert ask(api, estimated_cost="0.9", event_id="e1", ttl_seconds=1).json()["allowed"]
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "insert", _away)
+        spend(api, "e1", "0.8")
+        time.sleep(1.1)
+        assert ask(api, estimated_cost="0.3").json()["budget"]["reserved"] == "0.8"
+    wait_until(lambda: ask(api, estimated_cost="9").json()["budget"]["spent"] == "0.8")
+    assert ask(api, estimated_cost="0.3").json()["reason"] == "over_budget"
+
+
+def _away(*_: object) -> None:
+    raise StoreUnavailable
+
+
+def test_a_key_of_another_team_releases_nothing(embedded_api: Api) -> None:
+    api = embedded_api
+    watch(api, terms(1, name="acme"))
+    made = ask(api, estimated_cost="0.9", team="search").json()["reservation"]
+    for scope in ({"team": "chat"}, {"tenant": "acme", "environment": "test"}):
+        other = {"authorization": f"Bearer {api.make_key(Role.INGEST, **scope)}"}
+        assert api.client.delete(f"/v1/decisions/{made}", headers=other).status_code == 404
+        assert api.client.post(f"/v1/decisions/{made}/settle", json={}, headers=other).status_code == 404
+    own = {"authorization": f"Bearer {api.make_key(Role.INGEST, team='search')}"}
+    assert api.client.delete(f"/v1/decisions/{made}", headers=own).status_code == 204

@@ -104,6 +104,21 @@ def test_news_are_delivered_and_dead_letters_sent_again(embedded_api: Api, hook:
     assert api.graphql(retry, ids=["x"])["errors"][0]["extensions"]["code"] == "BAD_ID"
 
 
+def test_statements_are_shown_to_who_may_see_revenue(embedded_api: Api) -> None:
+    api = embedded_api
+    with api.services.database.session() as session:
+        enqueue(session, Topic.STATEMENT_CLOSED, {"charges": "99"}, channels=["gone"], scope=Scope(tenant="acme"))
+        session.commit()
+    api.services.telling.courier.wake()
+    wait_until(lambda: api.data(DEAD)["notifications"]["nodes"])
+    (dead,) = api.data(DEAD)["notifications"]["nodes"]
+    retry = "mutation($ids: [ID!]!) { retryNotifications(ids: $ids) { notifications { payload } } }"
+    for key in (api.make_key(Role.EDITOR), api.make_key(Role.EDITOR, tenant="acme")):
+        assert api.data(DEAD, key=key)["notifications"]["nodes"] == []
+        assert api.data(retry, key=key, ids=[dead["id"]])["retryNotifications"]["notifications"] == []
+    assert api.data(retry, ids=[dead["id"]])["retryNotifications"]["notifications"]
+
+
 @pytest.mark.slow
 def test_channels_on_the_command_line(tmp_path_factory: pytest.TempPathFactory, hook: HttpReceiver) -> None:
     run = CommandLine(tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("compiled"))

@@ -15,6 +15,9 @@ import pytest
 
 from api.services import Services
 from attribution.dimensions import Dimension
+from budgets.breaches import Asked
+from budgets.models import Kind
+from budgets.openings import Opening
 from tenants.principal import Role
 from tests.api.command_line import CommandLine, RunningServer
 from tests.app import Api
@@ -119,6 +122,24 @@ def test_a_scoped_key_hears_of_its_own_alone(embedded_api: Api) -> None:
         spend(api, "e1", "0.9")
         assert breaches.next()["breachOpened"]["name"] == "acme"
         assert status.next()["budgetStatus"]["name"] == "acme"
+
+
+def test_a_breach_of_what_a_budget_counted_once_is_told_to_nobody_of_its_new_scope(embedded_api: Api) -> None:
+    api = embedded_api
+    targets, openings = api.services.watch.targets, api.services.watch.openings
+    mine = terms(1, name="b", where=is_(Dimension.TENANT, "acme"))
+    (id_,) = watch(api, terms(1, name="b"))
+    spend(api, "e1", "0.9", "globex")
+    wait_until(lambda: api.data("{ breaches { nodes { id } } }")["breaches"]["nodes"])
+    (breach,) = api.services.watch.breaches.find(Asked({id_: ()}, first=9))
+    changed = targets.update(targets.find(Kind.BUDGET, id_), mine, by="test")
+    with subscribed(api, OPENED, api.make_key(Role.VIEWER, tenant="acme")) as scoped, subscribed(api, OPENED) as all_:
+        for version in (1, 2):
+            row = breach.model_copy(update={"target_version": version, "openings": version})
+            for queue in openings._listeners:
+                openings._loop.call_soon_threadsafe(queue.put_nowait, Opening(row, changed))
+        assert [all_.next()["breachOpened"]["openings"] for _ in range(2)] == [1, 2]
+        assert scoped.next()["breachOpened"]["openings"] == 2
 
 
 @pytest.mark.parametrize("query", [OPENED, STATUS])

@@ -22,8 +22,10 @@ from budgets.definition import Mode, Override
 from budgets.live import Live
 from budgets.matching import Facts, matcher
 from budgets.periods import RollingPeriod
+from budgets.reservations import TooManyReservations
 from budgets.status import BudgetState, Snapshot
 from budgets.usage import Usage
+from tenants.scope import Scope
 from tests.attribution.factories import CENT, event
 from tests.attribution.strategies import filters
 from tests.budgets.boards import NOW, is_, snapshot, state, terms
@@ -43,7 +45,7 @@ def decider(*states: BudgetState, when_stale: WhenStale = WhenStale.ALLOW, stale
 
 def asked(cost: str = "1", *, event_id: str = "", request_id: str = "", **said: Any) -> Asked:
     columns = {"tenant_id": "acme"} | said
-    return Asked(Facts(columns, {}, NOW), Usage(Decimal(cost), 100, 10), columns["tenant_id"], event_id, request_id)
+    return Asked(Facts(columns, {}, NOW), Usage(Decimal(cost), 100, 10), event_id, request_id)
 
 
 def granted(made: Decider, cost: str = "1", at: Any = NOW, **said: Any) -> Decision:
@@ -195,16 +197,85 @@ def test_asked_again_for_one_event_it_is_held_once():
 def test_a_caller_may_say_what_it_took_or_that_it_did_not_happen():
     made = decider(state(1, terms(10)))
     id_ = granted(made, "9", event_id="e1").reservation.id
-    settled = made.settle(id_, "acme", Usage(Decimal("0.5")), NOW + SECOND)
+    settled = made.settle(id_, Scope("acme"), Usage(Decimal("0.5")), NOW + SECOND)
     assert settled.expires_at == NOW + SECOND + SETTLED
     assert made.reservations.held((1, None)) == Decimal("0.5")
     made.decide(asked("0"), NOW + 90 * SECOND)
     with pytest.raises(NoSuchReservation):
-        made.release(id_, "globex")
-    made.release(id_, None)
+        made.release(id_, Scope("globex"))
+    made.release(id_, Scope())
     assert made.reservations.held((1, None)) == 0
     with pytest.raises(NoSuchReservation):
-        made.release(id_, "acme")
+        made.release(id_, Scope("acme"))
+
+
+def test_another_scope_neither_settles_nor_releases_nor_replaces():
+    made = decider(state(1, terms(10)))
+    id_ = granted(made, "9", event_id="e1", team="search").reservation.id
+    for scope in (Scope(team="chat"), Scope("acme", environment="test"), Scope("globex")):
+        with pytest.raises(NoSuchReservation):
+            made.settle(id_, scope, Usage(), NOW)
+        with pytest.raises(NoSuchReservation):
+            made.release(id_, scope)
+    denied(made, "2", event_id="e1", team="chat")
+    made.stored([event(event_id="e1", team="chat", effective_cost=0)], NOW)
+    assert made.reservations.held((1, None)) == 9
+    made.release(id_, Scope("acme", "search"))
+
+
+def test_ids_cannot_be_counted_on():
+    made = decider(state(1, terms(10)))
+    ids = {granted(made).reservation.id for _ in range(5)}
+    assert len({id_[:10] for id_ in ids}) == 5
+
+
+def test_a_correction_settles_no_other_operation_of_its_request():
+    made = decider(state(1, terms(10)))
+    granted(made, "3", request_id="r1")
+    granted(made, "4", request_id="r1")
+    for _ in range(3):
+        made.stored([event(event_id="x", request_id="r1", effective_cost=100 * CENT)], NOW)
+    assert made.reservations.held((1, None)) == 5
+
+
+def test_what_waits_in_the_spool_is_held_until_that_is_empty_and_evaluated():
+    made = decider(state(1, terms(10)))
+    made._is_spooling = lambda: True
+    granted(made, "9", event_id="e1")
+    made.spooled([event(event_id="e1", effective_cost=950 * CENT)])
+    later = NOW + timedelta(hours=1)
+    made.live.publish(snapshot(state(1, terms(10)), at=later))
+    denied(made, "1", at=later)
+    made._is_spooling = lambda: False
+    denied(made, "1", at=later)
+    made.live.publish(snapshot(state(1, terms(10)), at=later + 5 * SECOND))
+    granted(made, "1", at=later + 5 * SECOND)
+
+
+def test_a_limit_of_nothing_denies_whatever_was_credited():
+    assert denied(decider(state(1, terms(0), all_="-5")), "0").standing.remaining == 5
+
+
+def test_nothing_is_kept_in_mind_for_nothing():
+    made = decider(state(1, terms(10)))
+    assert made.decide(replace(asked("0"), usage=Usage()), NOW).reservation is None
+
+
+def test_no_more_is_kept_in_mind_than_may_be(monkeypatch):
+    monkeypatch.setattr("budgets.reservations.MOST", 2)
+    made = decider(state(1, terms(10)))
+    granted(made)
+    granted(made)
+    with pytest.raises(TooManyReservations):
+        made.decide(asked(), NOW)
+    granted(made, at=NOW + 60 * SECOND)
+
+
+def test_asking_for_one_event_over_and_over_takes_no_memory():
+    made = decider(state(1, terms(10)))
+    for _ in range(5_000):
+        granted(made, event_id="e1")
+    assert len(made.reservations._expiries) < 2_000
 
 
 def test_a_period_that_has_begun_since_the_evaluation_starts_from_nothing():

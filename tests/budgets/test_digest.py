@@ -13,6 +13,7 @@ from budgets.digest import week_to_tell
 from core.time import midnight
 from notifications.channels import Kind, NewChannel
 from notifications.messages import message_of
+from notifications.outbox import Sight
 from notifications.topics import Topic
 from tenants.scope import Scope
 from tests.app import Api
@@ -61,6 +62,7 @@ def test_a_team_is_told_of_its_week_once(embedded_api: Api) -> None:
     made = services.watch.targets.create(
         terms(10, name="Search", team="search", where=is_(Dimension.TEAM, "search")), by="me"
     )
+    services.watch.targets.create(terms(10, name="Everybody", team="search"), by="me")
     services.watch.evaluator.wake()
     wait_until(lambda: made.id in services.watch.live.snapshot.budgets)
     for name, team in (("all", None), ("own", "search"), ("others", "chat")):
@@ -71,7 +73,7 @@ def test_a_team_is_told_of_its_week_once(embedded_api: Api) -> None:
     assert services.watch.digests.tell(now) == 2
     services.watch.digests._told = None
     assert services.watch.digests.tell(now) == 0
-    rows = services.telling.outbox.find(Scope(), first=10)
+    rows = services.telling.outbox.find(Sight(Scope()), first=10)
     assert {row.channel for row in rows} == {"all", "own"}
     payload = json.loads(rows[0].payload)
     assert (payload["spent"], payload["previous"], payload["change"]) == ("6.5", "4", "+62.5 %")

@@ -16,6 +16,7 @@ from budgets.live import Live
 from budgets.models import Breach
 from budgets.openings import Openings, TooSlow
 from budgets.status import Snapshot
+from budgets.stream import SnapshotStream, TooManyListeners
 from budgets.targets import Targets
 from core.database import Database
 from tests.budgets.boards import terms
@@ -115,6 +116,46 @@ async def test_who_is_too_slow_ends_alone(world: World, monkeypatch: pytest.Monk
                 assert (await anext(quick)).breach.threshold == f"actual:{percent}"
             with pytest.raises(TooSlow):
                 await anext(slow)
+
+
+async def test_more_than_may_wait_can_open_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.5)
+    async with aclosing(world.openings.listen()) as heard:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(_later, world.open, "actual:1")
+                await anext(heard)
+            for percent in range(2, 40):
+                world.open(f"actual:{percent}")
+            world.live.publish(Snapshot(datetime.now(UTC)))
+            assert [(await anext(heard)).breach.threshold for _ in range(38)] == [f"actual:{n}" for n in range(2, 40)]
+
+
+async def test_no_error_ends_it_and_what_it_hid_is_told_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = world.targets.ever, iter([RuntimeError("odd"), KeyError("odder")])
+
+    def ever() -> object:
+        for failure in failures:
+            raise failure
+        return real()
+
+    monkeypatch.setattr(world.targets, "ever", ever)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
+    async with aclosing(world.openings.listen()) as heard:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(_later, world.open, "actual:80")
+                assert (await anext(heard)).breach.threshold == "actual:80"
+
+
+async def test_there_is_room_for_so_many_listeners(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("budgets.stream.MAX_LISTENERS", 1)
+    stream = SnapshotStream(world.live)
+    async with aclosing(stream.listen()) as first:
+        await anext(first)
+        with pytest.raises(TooManyListeners):
+            await anext(stream.listen())
 
 
 async def test_the_end_is_told(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core.database import Database
 from notifications.channels import Channels, Kind, NewChannel
-from notifications.outbox import Outbox, State, enqueue
+from notifications.outbox import Outbox, Sight, State, enqueue
 from notifications.topics import Topic
 from tenants.scope import Scope
 from tests.faults.conftest import ROUNDS, report
@@ -45,7 +45,7 @@ def test_killed_while_telling(postgres_server: PostgresServer, tmp_path: Path) -
         wait_until(lambda: Outbox(database).depth()["pending"] == 0, seconds=30)
         for teller in tellers:
             teller.stop()
-        delivered = Outbox(database).find(Scope(), first=10_000, state=State.DELIVERED)
+        delivered = Outbox(database).find(Sight(Scope()), first=10_000, state=State.DELIVERED)
         times = Counter((request.headers["webhook-id"]) for request in hook.requests)
         assert len(delivered) == sent
         assert {row.message_id for row in delivered} == set(times)

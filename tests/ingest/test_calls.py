@@ -68,6 +68,14 @@ def test_reports_in_two_exports_are_united(api: Api) -> None:
     assert (node["user"], node["tags"], node["unpricedOperations"]) == ("ann", [{"value": "pro"}], 0)
 
 
+def test_only_the_first_report_of_a_call_is_news(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    news: list[int] = []
+    monkeypatch.setattr(api.services.pipeline, "_on_durable", lambda rows, _: news.append(len(rows)))
+    for tenant in ({}, {"tenant.id": "acme"}):
+        post(api, silent(tenant | response("a"), ms=90))
+    assert news == [1, 0]
+
+
 def test_a_call_moves_to_its_tenant_once_a_report_names_it(api: Api) -> None:
     post(api, chat(response("a")))
     assert calls(api)[0]["tenant"] == "unattributed"

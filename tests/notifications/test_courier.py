@@ -18,7 +18,7 @@ from notifications import sending
 from notifications.channels import Channels, Kind, NewChannel
 from notifications.courier import LONGEST_PAUSE, Courier, pause_before
 from notifications.mail import SmtpServer, UnusableSmtpUrl
-from notifications.outbox import Notification, Outbox, enqueue
+from notifications.outbox import Notification, Outbox, Sight, enqueue
 from notifications.senders import Senders, trial_letter
 from notifications.sending import NotDelivered
 from notifications.topics import Topic
@@ -72,7 +72,7 @@ class Post:
             await senders.close()
 
     def rows(self) -> list[Notification]:
-        return list(self.outbox.find(Scope(), first=1_000))
+        return list(self.outbox.find(Sight(Scope()), first=1_000))
 
     def states(self) -> list[str]:
         return [row.state for row in self.rows()]
@@ -131,7 +131,7 @@ async def test_what_cannot_be_told_is_a_dead_letter(post, hook, status, attempts
         assert f"answered {status}" in row.last_error
         assert "T0P-SECRET" not in row.last_error
         hook.answers = [(200, {})]
-        post.outbox.retry(Scope(), [row.id], by="me")
+        post.outbox.retry(Sight(Scope()), [row.id], by="me")
         courier.wake()
         await until(lambda: post.states() == ["delivered"])
 
@@ -143,7 +143,7 @@ async def test_a_channel_that_is_gone_or_unreachable_says_so(post, hook):
     async with post.courier(max_attempts=1):
         await until(lambda: post.states() == ["dead"] * 3)
     errors = {row.channel: row.last_error for row in post.rows()}
-    assert errors["nobody"] == "http://127.0.0.1:1/… cannot be reached: ConnectError"
+    assert errors["nobody"] == "its address cannot be reached: ConnectError"
     assert "APPORTION_SMTP_URL" in errors["mail"]
     assert "no channel is named 'deleted'" in errors["deleted"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.database import Database
 from notifications.channels import Kind, NewChannel
-from notifications.outbox import LEASE, Outbox, State, enqueue, letter_of
+from notifications.outbox import LEASE, Outbox, Sight, State, enqueue, letter_of
 from notifications.topics import Topic
 from tenants.audit import records
 from tenants.scope import Scope
@@ -29,7 +29,7 @@ def put(database: Database, count: int = 1, channel: str = "ops", **options: obj
 def test_what_is_rolled_back_is_not_told(database, outbox):
     with database.session() as session:
         assert enqueue(session, Topic.TEST, {}, channels=["ops"]) == 1
-    assert outbox.find(Scope(), first=10) == []
+    assert outbox.find(Sight(Scope()), first=10) == []
 
 
 def test_a_payload_keeps_money_and_time_exact(database, outbox):
@@ -37,7 +37,7 @@ def test_a_payload_keeps_money_and_time_exact(database, outbox):
     with database.session() as session:
         enqueue(session, Topic.TEST, payload, channels=["ops"], now=NOW)
         session.commit()
-    (row,) = outbox.find(Scope(), first=1)
+    (row,) = outbox.find(Sight(Scope()), first=1)
     letter = letter_of(row)
     assert letter.payload == {"spent": "0.100000000001", "at": "2026-11-25T12:00:00Z", "none": None, "name": "München"}
     assert (letter.topic, letter.created_at) == (Topic.TEST, NOW)
@@ -48,7 +48,7 @@ def test_of_one_key_a_channel_gets_one(database, outbox):
     put(database, dedupe_key="breach:1:opened")
     put(database, dedupe_key="breach:1:opened", channel="other")
     put(database, dedupe_key="breach:2:opened")
-    assert len(outbox.find(Scope(), first=10)) == 3
+    assert len(outbox.find(Sight(Scope()), first=10)) == 3
 
 
 def test_news_go_to_the_named_and_to_those_who_listen(database, channels, outbox):
@@ -57,15 +57,17 @@ def test_news_go_to_the_named_and_to_those_who_listen(database, channels, outbox
     channels.create(NewChannel("theirs", Kind.SLACK, URL, (Topic.TEST,), "chat"))
     channels.create(NewChannel("else", Kind.SLACK, URL, (Topic.STATEMENT_CLOSED,)))
     with database.session() as session:
-        assert enqueue(session, Topic.TEST, {}, channels=["named", "all"], scope=Scope(team="search")) == 3
+        assert (
+            enqueue(session, Topic.TEST, {}, channels=["named", "all"], team="search", scope=Scope(team="search")) == 3
+        )
         assert enqueue(session, Topic.TEST, {}) == 1
         assert enqueue(session, Topic.BREACH_OPENED, {}) == 0
         session.commit()
-    rows = outbox.find(Scope(), first=10)
+    rows = outbox.find(Sight(Scope()), first=10)
     assert sorted(row.channel for row in rows) == ["all", "all", "mine", "named"]
     assert len({row.message_id for row in rows}) == 2
-    assert len(outbox.find(Scope(team="search"), first=10)) == 3
-    assert outbox.find(Scope(tenant="acme"), first=10) == []
+    assert len(outbox.find(Sight(Scope(team="search")), first=10)) == 3
+    assert outbox.find(Sight(Scope(tenant="acme")), first=10) == []
 
 
 def test_what_is_claimed_is_nobody_elses_until_the_lease_ends(database):
@@ -95,7 +97,7 @@ def test_who_lost_a_claim_has_no_say_any_more(database):
     mine.failed(row, "late", again_at=None)
     mine.renew([row.id], NOW + 10 * LEASE)
     yours.delivered(taken, NOW)
-    (end,) = mine.find(Scope(), first=1)
+    (end,) = mine.find(Sight(Scope()), first=1)
     assert (end.state, end.attempts, end.last_error, end.delivered_at) == ("delivered", 1, None, NOW)
 
 
@@ -110,9 +112,9 @@ def test_a_dead_letter_is_sent_again_within_the_scope(database, outbox):
     (row,) = outbox.claim(NOW, limit=1)
     outbox.failed(row, "no", again_at=None)
     assert outbox.claim(NOW + 10 * LEASE, limit=1) == []
-    assert outbox.retry(Scope(team="chat"), [row.id], by="me") == []
-    assert [again.id for again in outbox.retry(Scope(), [row.id], by="me")] == [row.id]
-    assert outbox.retry(Scope(), [row.id], by="me") == []
+    assert outbox.retry(Sight(Scope(team="chat")), [row.id], by="me") == []
+    assert [again.id for again in outbox.retry(Sight(Scope()), [row.id], by="me")] == [row.id]
+    assert outbox.retry(Sight(Scope()), [row.id], by="me") == []
     assert [entry.action for entry in records(database, first=5)] == ["notification.retry"]
     assert outbox.depth() == {"pending": 1, "delivered": 0, "dead": 0}
 
@@ -129,11 +131,11 @@ def test_what_is_over_is_forgotten_and_what_waits_is_not(database, outbox):
 
 def test_pages_go_back_in_time(database, outbox):
     put(database, 3)
-    first = outbox.find(Scope(), first=2)
-    rest = outbox.find(Scope(), first=2, before=first[-1].id, state=State.PENDING)
+    first = outbox.find(Sight(Scope()), first=2)
+    rest = outbox.find(Sight(Scope()), first=2, before=first[-1].id, state=State.PENDING)
     assert len(first) == 2
     assert len(rest) == 1
-    assert outbox.find(Scope(), first=2, state=State.DEAD) == []
+    assert outbox.find(Sight(Scope()), first=2, state=State.DEAD) == []
 
 
 def claim_all(url: str) -> list[int]:
@@ -165,7 +167,7 @@ def enqueue_key(url: str) -> int:
 @pytest.mark.slow
 def test_two_processes_that_tell_the_same_tell_it_once(database, database_url, outbox):
     assert sum(race(enqueue_key, database_url)) == 50
-    assert len(outbox.find(Scope(), first=100)) == 50
+    assert len(outbox.find(Sight(Scope()), first=100)) == 50
 
 
 def test_channels_of_a_deleted_name_stay_where_they_are(database, channels, outbox):
