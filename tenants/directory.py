@@ -16,7 +16,7 @@ from tenants.audit import Action, record
 from tenants.changes import changing, check_version
 from tenants.models import NAME_LENGTH, Tenant, TenantStatus, TierAssignment
 from tenants.terms import NO_OVERRIDES, TierOverrides, encode_terms
-from tenants.tiers import NoSuchTier, existing_keys, whole_second
+from tenants.tiers import NoSuchTier, whole_second, zones
 
 _MAX_DETAILS: Final = 50
 
@@ -122,7 +122,7 @@ class Tenants:
         """
         with changing(self._database) as session:
             tenant = _entered(session, placement.tenant_id, expected_version)
-            if placement.tier is not None and placement.tier not in existing_keys(session):
+            if placement.tier is not None and placement.tier not in zones(session):
                 raise NoSuchTier(placement.tier)
             _touch(session, tenant)
             session.flush()

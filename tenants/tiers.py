@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, col, select
 
@@ -162,9 +163,9 @@ def whole_second(field: str, instant: datetime) -> datetime:
     return utc
 
 
-def existing_keys(session: Session) -> Sequence[str]:
-    """The keys of all tiers, as the transaction sees them."""
-    return session.exec(select(Tier.key)).all()
+def zones(session: Session) -> dict[str, ZoneInfo]:
+    """Every tier's key and zone, as the transaction sees them."""
+    return {key: ZoneInfo(name) for key, name in session.exec(select(Tier.key, Tier.timezone))}
 
 
 def _check_names(name: str, description: str) -> None:

@@ -16,8 +16,11 @@ from api.commands.stores import DataDir, database_of, settings_with
 from api.commands.tables import CsvFile, DryRun, complain_of, progress, read_table
 from api.commands.terminal import moment, note, say, show
 from core.errors import ApportionError, InvalidInput
+from core.time import midnight
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from core.database import Database
     from tenants.directory import Placement, TenantChange, Tenants
     from tenants.models import TenantStatus
@@ -42,7 +45,8 @@ def import_tenants(file: CsvFile, dry_run: DryRun = False, data_dir: DataDir = N
     """Enter or change the tenants of a CSV file. Safe to repeat: what is the case already is left alone.
 
     Columns: tenant_id, and any of external_id, name, status (active, trial, suspended, closed), tier with tier_from
-    and tier_until (a date, midnight UTC, or a time with a zone), and metadata.<key>. An empty cell changes nothing.
+    and tier_until (a time with a zone, or a date: its first instant in the tier's zone), and metadata.<key>. An empty
+    cell changes nothing.
     Lines that cannot be used are told and left out; the exit code is 1 then.
     """
     rows = read_table(file, required=["tenant_id"], known=lambda name: name in _COLUMNS or name.startswith(_METADATA))
@@ -89,19 +93,19 @@ class _Known:
     """What is stored, to tell what a line would change."""
 
     def __init__(self, database: Database, directory: Tenants) -> None:
-        from tenants.tiers import existing_keys
+        from tenants.tiers import zones
 
         self._directory = directory
         with database.session() as session:
-            self._tiers = set(existing_keys(session))
+            self._zones = zones(session)
         self._owners = {row.external_id: row.tenant_id for row in directory.all() if row.external_id}
 
     def apply(self, cells: Mapping[str, str], *, dry_run: bool) -> bool:
         """Whether the line changes anything; unless it is a dry run, it is changed. Raises ApportionError."""
         from tenants.audit import COMMAND_LINE
 
-        change, placement = _change(cells), _placement(cells)
-        self._check(change, placement)
+        change, placement = _change(cells), self._placement(cells)
+        self._check(change)
         is_news, is_moved = self._is_news(change), placement is not None and self._is_moved(placement)
         if not dry_run:
             if is_news:
@@ -110,13 +114,20 @@ class _Known:
                 self._directory.place(placement, by=COMMAND_LINE)
         return is_news or is_moved
 
-    def _check(self, change: TenantChange, placement: Placement | None) -> None:
-        """What a dry run would not run into, told by both."""
-        from tenants.directory import ExternalIdTaken
+    def _placement(self, cells: Mapping[str, str]) -> Placement | None:
         from tenants.tiers import NoSuchTier
 
-        if placement is not None and placement.tier not in self._tiers:
-            raise NoSuchTier(str(placement.tier))
+        tier = cells.get("tier", "")
+        if not tier:
+            return None
+        if tier not in self._zones:
+            raise NoSuchTier(tier)
+        return _placement(cells, self._zones[tier])
+
+    def _check(self, change: TenantChange) -> None:
+        """What a dry run would not run into, told by both."""
+        from tenants.directory import ExternalIdTaken
+
         if change.external_id is not None:
             owner = self._owners.setdefault(change.external_id, change.tenant_id)
             if owner != change.tenant_id:
@@ -173,23 +184,25 @@ def _status(text: str) -> TenantStatus | None:
         raise UnusableCell("status", text, rule) from None
 
 
-def _placement(cells: Mapping[str, str]) -> Placement | None:
+def _placement(cells: Mapping[str, str], zone: ZoneInfo) -> Placement:
     from tenants.directory import Placement
 
-    tier, start, end = (cells.get(name, "") for name in ("tier", "tier_from", "tier_until"))
-    if not tier:
-        return None
+    start, end = (cells.get(name, "") for name in ("tier_from", "tier_until"))
     if not start:
         raise UnusableCell("tier_from", start, "say since when the tenant has the tier")
     return Placement(
-        cells["tenant_id"], tier, _instant("tier_from", start), _instant("tier_until", end) if end else None
+        cells["tenant_id"],
+        cells["tier"],
+        instant("tier_from", start, zone),
+        instant("tier_until", end, zone) if end else None,
     )
 
 
-def _instant(column: str, text: str) -> datetime:
+def instant(column: str, text: str, zone: ZoneInfo) -> datetime:
+    """The time that the cell says; of a bare date, its first instant in the zone. Raises UnusableCell."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        is_date = found.tzinfo is None and found.time() == time()
+        return midnight(found.date(), zone) if is_date else found
+    except (ValueError, OverflowError):
         raise UnusableCell(column, text, "write a date as in 2026-03-01 or a time as in 2026-03-01T00:00:00Z") from None
-    is_date = found.tzinfo is None and found.time() == time()
-    return found.replace(tzinfo=UTC) if is_date else found

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Final
 
 import strawberry
@@ -121,7 +122,7 @@ class ProfitConnection:
     end: datetime = strawberry.field(description="First instant after the window.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Answer:
     """What was found about the window and, where it was asked for, about the one before."""
 
@@ -144,8 +145,12 @@ class _Answer:
     def _trend_of(self, member: Member, now: Values) -> Trend | None:
         if self.before is None or self.before.asked.granularity:
             return None
-        earlier = (row.economics for row in self.before.rows if row.member == member)
-        return trend(now, next(earlier, Values(cost=Decimal(0))))
+        return trend(now, self._earlier.get(member, Values(cost=Decimal(0))))
+
+    @cached_property
+    def _earlier(self) -> dict[Member, Values]:
+        """What each member came to before; without a granularity it has one row."""
+        return {row.member: row.economics for row in self.before.rows} if self.before else {}
 
     def trend(self) -> Trend | None:
         """The totals' trend."""
@@ -233,9 +238,13 @@ async def profitability_of(
     offset = decode_cursor(after, question, int)[0] if after is not None else 0
     names = set(selected_names(info.selected_fields))
     floor = margin_floor_percent if "tenantsBelow" in names else None
-    answer = await context.services.read(_ask_both, context, asked, floor, with_before="trend" in names)
-    rows = ordered((row for row in answer.found.rows if _is_shown(row, where)), orders)
-    return _connection(answer, rows, question, offset, size)
+
+    def answered() -> ProfitConnection:
+        answer = _ask_both(context, asked, floor, with_before="trend" in names)
+        rows = ordered((row for row in answer.found.rows if _is_shown(row, where)), orders)
+        return _connection(answer, rows, question, offset, size)
+
+    return await context.services.read(answered)
 
 
 def _connection(answer: _Answer, rows: Sequence[Row], question: str, offset: int, size: int) -> ProfitConnection:

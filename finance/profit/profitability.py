@@ -95,8 +95,11 @@ def _allocated(earned: Iterable[Earned], cells: Cells) -> tuple[_Revenues, Reven
     """Each tier's revenue in each bucket, allocated to members in proportion to their weights in it; and the rest."""
     sums: _Revenues = {}
     rest: Revenue | None = None
+    inside: defaultdict[Window, Cells] = defaultdict(dict)
+    for key, cell in cells.items():
+        inside[key[1]][key] = cell
     for (tier, bucket), revenue in _own(earned, By.TIER).items():
-        slices = list(_slices(tier or "", bucket, cells))
+        slices = list(_slices(tier or "", inside[bucket]))
         if not slices:
             rest = rest + revenue if rest else revenue
         for key, begin, end in slices:
@@ -105,9 +108,9 @@ def _allocated(earned: Iterable[Earned], cells: Cells) -> tuple[_Revenues, Reven
     return sums, rest
 
 
-def _slices(tier: str, bucket: Window, cells: Cells) -> Iterator[tuple[tuple[Member, Window], Fraction, Fraction]]:
-    """From where to where each member's slice of the tier's revenue goes. Slices meet, so nothing is lost."""
-    weights = {key: Fraction(cell.weights[tier]) for key, cell in cells.items() if key[1] == bucket}
+def _slices(tier: str, cells: Cells) -> Iterator[tuple[tuple[Member, Window], Fraction, Fraction]]:
+    """From where to where each of one bucket's slices of the tier's revenue goes. They meet, so nothing is lost."""
+    weights = {key: Fraction(cell.weights[tier]) for key, cell in cells.items()}
     total = sum((weight for weight in weights.values() if weight > 0), Fraction(0))
     reached = Fraction(0)
     for key in sorted((key for key in weights if weights[key] > 0), key=lambda key: (key[0] is None, key[0] or "")):

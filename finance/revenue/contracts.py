@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from core.time import Window
+from core.time import Granularity, Window
 from finance.revenue.proration import Share
 from tenants.models import Tier, TierAssignment, TierVersion
 from tenants.terms import Band, Meter, TierOverrides, TierTerms, decode_overrides, decode_terms
@@ -25,6 +25,8 @@ class Segment:
     window: Window
     period: Window
     terms: TierTerms
+    span: Window
+    """All of the period in which these terms hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,18 @@ class Definition:
         """The buckets, cut where the terms change and where a billing period begins; without the time before terms."""
         return list(self._segments(buckets))
 
+    def lead(self, instant: datetime) -> list[Segment]:
+        """What of the billing period comes before the instant on the same terms, month by month as statements are."""
+        place = bisect_right([start for start, _ in self.versions], instant)
+        if not place:
+            return []
+        start, terms = self.versions[place - 1]
+        start = max(start, terms.period.granularity.bucket(instant, self.zone).start)
+        if start >= instant:
+            return []
+        months = Granularity.MONTH.buckets(Window(start, instant), self.zone)
+        return self.segments([Window(max(start, month.start), min(instant, month.end)) for month in months])
+
     def _segments(self, buckets: Sequence[Window]) -> Iterator[Segment]:
         for bucket in buckets:
             starts = [start for start, _ in self.versions]
@@ -60,11 +74,14 @@ class Definition:
             for start, end in pairwise(edges):
                 place = bisect_right(starts, start)
                 if place:
-                    yield from self._periods(Window(start, end), self.versions[place - 1][1])
+                    yield from self._periods(Window(start, end), place - 1)
 
-    def _periods(self, part: Window, terms: TierTerms) -> Iterator[Segment]:
+    def _periods(self, part: Window, place: int) -> Iterator[Segment]:
+        start, terms = self.versions[place]
+        end = self.versions[place + 1][0] if place + 1 < len(self.versions) else None
         for period in terms.period.granularity.buckets(part, self.zone):
-            yield Segment(Window(max(part.start, period.start), min(part.end, period.end)), period, terms)
+            span = Window(max(start, period.start), period.end if end is None else min(end, period.end))
+            yield Segment(Window(max(part.start, period.start), min(part.end, period.end)), period, terms, span)
 
 
 def _metering(terms: TierTerms, measure: str) -> TierTerms:
@@ -109,6 +126,12 @@ class Stretch:
         """Its days of the billing period."""
         return Share.of(self.window, self.segment.period, self.zone)
 
+    @property
+    def held(self) -> Share:
+        """The days of the billing period in which the contract holds on the same terms, whatever was asked for."""
+        held = overlap(self.segment.span, self.contract.start, self.contract.end)
+        return Share.of(held or self.window, self.segment.period, self.zone)
+
 
 def overlap(window: Window, start: datetime, end: datetime | None) -> Window | None:
     """What of the window lies from `start` until `end`."""
@@ -121,9 +144,21 @@ def stretches(
 ) -> list[Stretch]:
     """The stretches of these contracts in the buckets, by contract and then time."""
     segments = {key: definition.segments(buckets) for key, definition in definitions.items()}
-    return [
+    return list(_held(contracts, definitions, segments))
+
+
+def leads(contracts: Iterable[Contract], definitions: Mapping[str, Definition], instant: datetime) -> list[Stretch]:
+    """The stretches of the same billing periods, contracts and terms before the instant."""
+    segments = {key: definition.lead(instant) for key, definition in definitions.items()}
+    return list(_held(contracts, definitions, segments))
+
+
+def _held(
+    contracts: Iterable[Contract], definitions: Mapping[str, Definition], segments: Mapping[str, Sequence[Segment]]
+) -> Iterator[Stretch]:
+    return (
         Stretch(contract, segment, window, definitions[contract.tier].zone)
         for contract in contracts
         for segment in segments.get(contract.tier, ())
         if (window := overlap(segment.window, contract.start, contract.end)) is not None
-    ]
+    )

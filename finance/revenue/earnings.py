@@ -10,8 +10,8 @@ from fractions import Fraction
 from core.time import Window
 from finance.revenue.actual import ActualRevenue
 from finance.revenue.amounts import Revenue
-from finance.revenue.contracts import Contract, Definition, Stretch, overlap, stretches
-from finance.revenue.lines import Line, charges_of
+from finance.revenue.contracts import Contract, Definition, Stretch, leads, overlap, stretches
+from finance.revenue.lines import Line, SoFar, charges_of
 from finance.revenue.metering import Metering, Report
 from finance.revenue.proration import Share, days_between, prorated
 from tenants.scope import Scope
@@ -45,8 +45,19 @@ def charge(
     """What the contracts in scope are charged in these buckets."""
     held = [contract for contract in contracts if scope.tenant in {None, contract.tenant_id}]
     parts = stretches(held, definitions, buckets)
-    metering = Metering.read(report, scope, parts)
-    return [Charged(part, tuple(charges_of(part.terms, metering.of(part), part.share))) for part in parts]
+    before = leads(held, definitions, buckets[0].start)
+    metering = Metering.read(report, scope, [*before, *parts])
+    return list(charge_in_turn([*before, *parts], metering))[len(before) :]
+
+
+def charge_in_turn(parts: Iterable[Stretch], metering: Metering) -> Iterator[Charged]:
+    """What each part adds to what its contract owes in the billing period so far: each contract's in order of time."""
+    reached: defaultdict[tuple[str, Window], SoFar] = defaultdict(SoFar)
+    for part in parts:
+        place, usage = (part.contract.id, part.segment.span), metering.of(part)
+        lines = charges_of(part.terms, usage, part.share, part.held, reached[place])
+        reached[place] = reached[place].after(usage, lines)
+        yield Charged(part, tuple(lines))
 
 
 def earnings(

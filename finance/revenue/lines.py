@@ -1,14 +1,15 @@
 """What a tier's terms come to for some usage in a part of a billing period, line by line.
 
-Everything a period states is taken in the part's share of its days: the fee, the included usage, the ends of bands,
-included seats, the price of a seat and the minimum fee. Usage, its cost and active users are those of the part itself.
-A part in which no day begins includes whatever is used in it.
+The fee, the price of seats and the minimum fee count by the part's days. Included usage and the ends of bands count by
+the days of the period in which the contract holds on these terms, and are used up from its first day on: a part is
+charged what it adds to what was due before it. So the parts add up to the whole, however a period is cut. Cost and
+active users are those of the part itself. Where no day begins while a contract holds, any usage is included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum, unique
 from fractions import Fraction
@@ -56,15 +57,43 @@ class Usage:
 NO_USAGE = Usage()
 
 
-def charges_of(terms: TierTerms, usage: Usage, share: Share = WHOLE) -> list[Line]:
-    """The lines for that share of a period, those of nothing left out. Their amounts add up to what is due."""
-    lines = [line for line in _gross(terms, usage, share) if line.amount or line.quantity]
-    subtotal = total_of(lines)
-    discount = rounded(Fraction(subtotal) * Fraction(terms.discount_percent) / 100)
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What a contract used and owed on the same terms earlier in the billing period; `due` is without the minimum."""
+
+    measures: Mapping[str, Decimal] = field(default_factory=dict)
+    due: Decimal = Decimal(0)
+
+    def after(self, usage: Usage, lines: Sequence[Line]) -> SoFar:
+        """As it stands once that is over too."""
+        measures = {name: self.used(name) + used for name, used in usage.measures.items()}
+        due = total_of([line for line in lines if line.kind is not LineKind.MINIMUM])
+        return SoFar({**self.measures, **measures}, self.due + due)
+
+    def used(self, measure: str) -> Decimal:
+        """How much of the measure was used."""
+        return self.measures.get(measure, Decimal(0))
+
+
+NOTHING = SoFar()
+
+
+def charges_of(
+    terms: TierTerms, usage: Usage, share: Share = WHOLE, held: Share | None = None, before: SoFar = NOTHING
+) -> list[Line]:
+    """The lines for that share of a period, those of nothing left out. Their amounts add up to what is due.
+
+    The contract holds for the share `held`, by default just this one; `before` is what came earlier in it. A line of
+    OVERAGE or MINIMUM is negative where it gives back: a cheaper band was reached, or the minimum is earned by now.
+    """
+    held = held or share
+    lines = [line for line in _gross(terms, usage, share, held, before) if line.amount or line.quantity]
+    discount = rounded(Fraction(total_of(lines)) * Fraction(terms.discount_percent) / 100)
     if discount:
         lines.append(Line(LineKind.DISCOUNT, -discount))
-    missing = prorated(terms.minimum_fee, share) - (subtotal - discount)
-    if missing > 0:
+    least_before, least = (prorated(terms.minimum_fee, replace(held, end=at)) for at in (share.begin, share.end))
+    missing = max(Decimal(0), least - before.due - total_of(lines)) - max(Decimal(0), least_before - before.due)
+    if missing:
         lines.append(Line(LineKind.MINIMUM, missing))
     return lines
 
@@ -74,10 +103,11 @@ def total_of(lines: Sequence[Line]) -> Decimal:
     return sum((line.amount for line in lines), Decimal(0))
 
 
-def _gross(terms: TierTerms, usage: Usage, share: Share) -> Iterator[Line]:
+def _gross(terms: TierTerms, usage: Usage, share: Share, held: Share, before: SoFar) -> Iterator[Line]:
     yield Line(LineKind.PERIOD_FEE, prorated(terms.period_fee, share))
     for meter in terms.meters:
-        yield from _metered(meter, usage.measures.get(meter.measure, Decimal(0)), share.fraction)
+        used = before.used(meter.measure)
+        yield from _metered(meter, used, used + usage.measures.get(meter.measure, Decimal(0)), held.fraction)
     if terms.markup_percent is not None:
         factor = (Fraction(terms.markup_percent) + Fraction(HUNDRED)) / 100
         yield Line(LineKind.MARKUP, rounded(Fraction(usage.cost) * factor), "effective_cost", usage.cost)
@@ -85,13 +115,15 @@ def _gross(terms: TierTerms, usage: Usage, share: Share) -> Iterator[Line]:
         yield _seats(terms.seats, usage.active_users, share)
 
 
-def _metered(meter: Meter, used: Decimal, scale: Fraction) -> Iterator[Line]:
+def _metered(meter: Meter, before: Decimal, used: Decimal, scale: Fraction) -> Iterator[Line]:
+    """What usage that rose from `before` to `used` adds."""
     included = Fraction(meter.included) * scale if scale else Fraction(used)
-    beyond = max(Fraction(0), Fraction(used) - included)
-    yield Line(LineKind.INCLUDED, Decimal(0), meter.measure, rounded(min(Fraction(used), included)))
-    if meter.bands and beyond:
-        amount = rounded(price_of(beyond, meter.bands, meter.mode, scale))
-        yield Line(LineKind.OVERAGE, amount, meter.measure, rounded(beyond))
+    covered_before, covered = (rounded(min(Fraction(at), included)) for at in (before, used))
+    yield Line(LineKind.INCLUDED, Decimal(0), meter.measure, covered - covered_before)
+    if meter.bands:
+        beyond_before, beyond = (max(Fraction(0), Fraction(at) - included) for at in (before, used))
+        due_before, due = (rounded(price_of(at, meter.bands, meter.mode, scale)) for at in (beyond_before, beyond))
+        yield Line(LineKind.OVERAGE, due - due_before, meter.measure, rounded(beyond) - rounded(beyond_before))
 
 
 def _seats(seats: Seats, active_users: int, share: Share) -> Line:

@@ -30,7 +30,7 @@ def run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> CommandLine
     run = CommandLine(tmp_path, tmp_path_factory.mktemp("compiled"))
     database = Database(f"sqlite:///{tmp_path}/apportion.db")
     database.migrate()
-    Tiers(database, "USD", ()).create("pro", "Pro", by="test")
+    Tiers(database, "USD", ()).create("pro", "Pro", timezone="Asia/Tokyo", by="test")
     database.close()
     (tmp_path / "tenants.csv").write_text(TENANTS)
     (tmp_path / "revenue.csv").write_text(REVENUE)
@@ -54,7 +54,7 @@ def test_tenants_are_tried_then_entered_and_the_second_time_nothing_changes(run:
         assert line in done.stderr
     listed = run("tenants", "list").stdout
     assert "Acme, Inc." in listed
-    assert "2026-01-01T00:00:00+00:00" in listed
+    assert "2025-12-31T15:00:00+00:00" in listed  # the first instant of the day in the tier's zone
     assert "0 of 6 tenants changed" in run("tenants", "import", "tenants.csv").stdout
 
 

@@ -132,12 +132,12 @@ def test_the_trend_compares_with_the_window_before(company: Api):
     query = f"""{{ profitability(timeRange: {window}, by: TENANT, where: {{tenants: ["acme"]}}) {{
       nodes {{ trend {{ before {{ cost }} revenueChange costChange grossMarginChange }} }} trend {{ costChange }} }} }}"""
     found = company.data(query)["profitability"]
-    # the ten days before: the same ten thirty-firsts of the terms, the same usage
+    # the same part of the fee and the same usage; but the first 1,000 tokens were included, and of these 450 are not
     assert found["nodes"][0]["trend"] == {
         "before": {"cost": "30"},
-        "revenueChange": "0",
+        "revenueChange": "4.05",
         "costChange": "-10",
-        "grossMarginChange": "10",
+        "grossMarginChange": "14.05",
     }
     assert found["trend"]["costChange"] == "-10"
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from core.time import Granularity, Window
 from finance.revenue.actual import ActualRevenue
 from finance.revenue.amounts import Revenue
-from finance.revenue.contracts import Contract, Definition, stretches
-from finance.revenue.earnings import Charged, earnings, uncovered
-from finance.revenue.lines import Usage, charges_of
-from tenants.terms import NO_OVERRIDES, BillingPeriod, TierTerms
+from finance.revenue.contracts import Contract, Definition, leads, stretches
+from finance.revenue.earnings import Charged, charge_in_turn, earnings, uncovered
+from finance.revenue.lines import Usage, charges_of, total_of
+from finance.revenue.metering import Metering
+from tenants.terms import NO_OVERRIDES, Band, BandMode, BillingPeriod, Meter, TierTerms
 
 laws = settings(max_examples=40, deadline=None)
 START, END = datetime(2026, 2, 20, tzinfo=UTC), datetime(2026, 11, 12, tzinfo=UTC)
@@ -98,6 +99,46 @@ def test_fees_are_the_same_however_the_question_cuts_time(
         return sum((line.amount for line in lines), Decimal(0))
 
     assert fees(buckets) == fees([Window(START, END)])
+
+
+BANDS = (Band(Decimal(500), Decimal("0.03")), Band(None, Decimal("0.01")))
+
+
+@st.composite
+def metered(draw: st.DrawFn) -> dict[str, Definition]:
+    meters = (Meter("operations", draw(st.integers(0, 4000).map(Decimal)), BANDS, draw(st.sampled_from(BandMode))),)
+    terms = TierTerms(
+        period=draw(st.sampled_from(BillingPeriod)), period_fee=draw(amounts), meters=meters, minimum_fee=draw(amounts)
+    )
+    versions = ((START - timedelta(days=400), terms), (draw(instants), terms))
+    return {key: Definition(key, draw(zones), versions) for key in ("free", "pro")}
+
+
+@laws
+@given(
+    held=contracts(),
+    tiers=metered(),
+    used=st.lists(st.tuples(instants, st.integers(1, 3000)), max_size=12),
+    buckets=cut(),
+)
+def test_overage_and_minimum_are_the_same_however_and_in_however_many_questions_time_is_cut(
+    held: list[Contract], tiers: dict[str, Definition], used: list[tuple[datetime, int]], buckets: list[Window]
+):
+    def due(windows: list[Window]) -> Decimal:
+        before = leads(held, tiers, windows[0].start)
+        parts = [*before, *stretches(held, tiers, windows)]
+        counted = {
+            (part.contract.id, part.segment.window): Usage(
+                {"operations": Decimal(sum(n for at, n in used if part.window.start <= at < part.window.end))}
+            )
+            for part in parts
+        }
+        charged = list(charge_in_turn(parts, Metering(counted)))[len(before) :]
+        return sum((total_of(each.lines) for each in charged), Decimal(0))
+
+    whole = due([Window(START, END)])
+    assert due(buckets) == whole
+    assert sum((due([bucket]) for bucket in buckets), Decimal(0)) == whole
 
 
 @laws

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from core.time import Granularity, Window
 from finance.revenue.bands import price_of
-from finance.revenue.lines import Line, LineKind, Usage, charges_of, total_of
+from finance.revenue.lines import Line, LineKind, SoFar, Usage, charges_of, total_of
 from finance.revenue.proration import Share, days_between, prorated, to_cents
-from tenants.terms import Band, BandMode, Meter, Seats, SeatSource, TierTerms
+from tenants.terms import Band, BandMode, BillingPeriod, Meter, Seats, SeatSource, TierTerms
 
 laws = settings(max_examples=60, deadline=None)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -161,7 +161,7 @@ def test_ten_of_thirty_one_days_by_hand():
     assert kinds[LineKind.SEATS].amount == 30
 
 
-def test_a_part_in_which_no_day_begins_owes_nothing_but_markup():
+def test_a_contract_in_which_no_day_begins_owes_nothing_but_markup():
     lines = charges_of(TERMS, USED, Share(10, 10, 31))
     assert {line.kind: line.amount for line in lines if line.amount} == {
         LineKind.MARKUP: Decimal("100.000000000005"),
@@ -177,6 +177,37 @@ def test_the_minimum_is_made_up_after_the_discount():
         (LineKind.MINIMUM, 5),
     ]
     assert total_of(charges_of(terms, Usage(), Share(0, 10, 30))) == 15
+
+
+def test_a_year_includes_what_it_says_whatever_month_uses_it():
+    terms = TierTerms(
+        period=BillingPeriod.YEAR,
+        period_fee=Decimal(365),
+        meters=(Meter("operations", Decimal(1200), (Band(None, Decimal(2)),)),),
+        minimum_fee=Decimal(730),
+    )
+    year, january = Share(0, 365, 365), Usage({"operations": Decimal(1000)})
+    first = charges_of(terms, january, Share(0, 31, 365), year)
+    assert [(line.kind, line.amount, line.quantity) for line in first] == [
+        (LineKind.PERIOD_FEE, 31, None),
+        (LineKind.INCLUDED, 0, 1000),
+        (LineKind.MINIMUM, 31, None),
+    ]
+    second = charges_of(
+        terms, Usage({"operations": Decimal(223)}), Share(31, 59, 365), year, SoFar().after(january, first)
+    )
+    assert [(line.kind, line.amount, line.quantity) for line in second] == [
+        (LineKind.PERIOD_FEE, 28, None),
+        (LineKind.INCLUDED, 0, 200),
+        (LineKind.OVERAGE, 46, 23),
+        (LineKind.MINIMUM, -18, None),
+    ]
+
+
+def test_hours_in_which_no_day_begins_are_charged_like_any_others_of_their_period():
+    lines = {line.kind: line for line in charges_of(TERMS, USED, Share(31, 31, 31), Share(0, 31, 31))}
+    assert (lines[LineKind.OVERAGE].quantity, lines[LineKind.OVERAGE].amount) == (1000, 55)
+    assert LineKind.PERIOD_FEE not in lines
 
 
 def test_fixed_seats_are_charged_whoever_comes():
