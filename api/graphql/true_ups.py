@@ -39,8 +39,8 @@ class TrueUpReport:
 
     provider: str = strawberry.field(description="The provider.")
     period: str = strawberry.field(description="The month, in UTC.")
-    billed: Decimal = strawberry.field(description="What the bills say of the days they cover.")
-    attributed: Decimal = strawberry.field(description="What events cost on those days.")
+    billed: Decimal = strawberry.field(description="What the bills say of the days they cover, but for what is late.")
+    attributed: Decimal = strawberry.field(description="What events cost there.")
     amount: Decimal = strawberry.field(description="What is booked altogether.")
     charges: list[TrueUpCharge] = strawberry.field(description="What is booked, the largest first; at most 1,000.")
     rows_written: BigInt = strawberry.field(description="Rows that are new or other than before.")
