@@ -31,15 +31,14 @@ def run_allocation(
     """
     from api.serving import open_services
     from core.time import parse_timezone
-    from finance.allocation.allocator import Month
+    from finance.month import Month
     from tenants.audit import COMMAND_LINE
 
-    month = Month.parse(period, parse_timezone(timezone))
+    month, zone = Month.parse(period), parse_timezone(timezone)
     services = open_services(settings_with(data_dir=data_dir))
     try:
-        done = (
-            services.money.allocator.preview(month) if dry_run else services.money.allocator.run(month, by=COMMAND_LINE)
-        )
+        allocator = services.money.allocator
+        done = allocator.preview(month, zone) if dry_run else allocator.run(month, zone, by=COMMAND_LINE)
     finally:
         services.release()
     _tell(done, dry_run=dry_run)

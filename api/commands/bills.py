@@ -130,11 +130,10 @@ def true_up(
     With an embedded store that a server has open, use the GraphQL mutation trueUp instead.
     """
     from api.serving import open_services
-    from attribution.query import UTC
-    from finance.allocation.allocator import Month
+    from finance.month import Month
     from tenants.audit import COMMAND_LINE
 
-    month = Month.parse(period, UTC)
+    month = Month.parse(period)
     services = open_services(settings_with(data_dir=data_dir))
     try:
         ups = services.money.true_ups

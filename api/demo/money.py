@@ -25,10 +25,10 @@ from attribution.query import UTC as UTC_ZONE
 from attribution.query import Condition, Operator
 from core.money import from_pico, plain
 from core.time import Granularity
-from finance.allocation.allocator import Month
 from finance.allocation.rulebook import RuleChanged
 from finance.allocation.rules import Method, Rule
 from finance.bills.outcome import Wanted
+from finance.month import Month
 from finance.reconciliation.comparison import Attributed
 from ingest.door import EVENTS
 from tenants.scope import Scope
@@ -55,14 +55,14 @@ _OPENAI: Final = {
 
 async def bring_money(services: Services, end: datetime) -> None:
     """Send the fees, agree the rule, allocate last month, and import last month's bills. Safe to repeat."""
-    last = Month(_last_month(end.date()), UTC_ZONE)
+    last = Month(_last_month(end.date()))
     fees = [last.first, end.date().replace(day=1)]
     await services.pipeline.ingest([_fee(first) for first in fees], door=EVENTS, scope=Scope())
     with suppress(RuleChanged):  # a load that was interrupted had set it
         services.money.allocation_rules.set(_rule(last), expected_version=0, by=BY)
-    services.money.allocator.run(last, by=BY)
+    services.money.allocator.run(last, UTC_ZONE, by=BY)
     for provider, write in (("openai", _openai), ("anthropic", _anthropic), ("google", _google)):
-        sent = services.money.reconciler.attributed(provider, last.window, UTC_ZONE)
+        sent = services.money.reconciler.attributed(provider, last.window(UTC_ZONE), UTC_ZONE)
         if sent:
             wanted = Wanted(file_name=f"{provider}-{last}")
             services.money.bills.run(io.BytesIO("\n".join(write(last, sent)).encode()), wanted, by=BY)
@@ -91,7 +91,7 @@ def _fee(first: date) -> bytes:
 def _rule(month: Month) -> Rule:
     return Rule(
         name="platform-fee",
-        effective_from=month.window.start,
+        effective_from=month.window(UTC_ZONE).start,
         where=Condition(Dimension.COST_CATEGORY, Operator.ANY_OF, ("platform",)),
         members=Dimension.TENANT,
         method=Method.PROPORTIONAL,

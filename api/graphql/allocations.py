@@ -22,9 +22,10 @@ from attribution.query import EVERYTHING
 from core.errors import Conflict, InvalidInput, NotFound
 from core.money import from_pico
 from core.time import parse_timezone
-from finance.allocation.allocator import Allocation, Month
+from finance.allocation.allocator import Allocation
 from finance.allocation.rulebook import AllocationRule, members_text
 from finance.allocation.rules import Method, Rule
+from finance.month import Month
 from tenants.principal import Permission
 
 _METHODS = {
@@ -271,11 +272,11 @@ async def run_allocation(
     _require(context)
     allocator = context.services.money.allocator
     try:
-        month = Month.parse(period, parse_timezone(timezone))
+        month, zone = Month.parse(period), parse_timezone(timezone)
         if dry_run:
-            done = await context.services.read(allocator.preview, month)
+            done = await context.services.read(allocator.preview, month, zone)
         else:
-            done = await asyncio.to_thread(allocator.run, month, by=context.principal.name)
+            done = await asyncio.to_thread(allocator.run, month, zone, by=context.principal.name)
     except (InvalidInput, Conflict) as error:
         return RunAllocationPayload(report=None, errors=[user_error(error)])
     return RunAllocationPayload(report=_report(done, month), errors=[])

@@ -18,7 +18,7 @@ from api.graphql.scalars import BigInt
 from core.errors import InvalidInput
 from core.money import from_pico
 from core.time import Window, parse_timezone
-from finance.allocation.allocator import Month
+from finance.month import Month
 from finance.reconciliation.comparison import By, Cause, Cell, Place
 from finance.reconciliation.reconciler import Reconciliation
 from tenants.principal import Permission
@@ -141,7 +141,7 @@ def _parts(cell: Cell) -> list[ReconciliationPart]:
 def _window(context: Context, period: str | None, time_range: TimeRange | None, timezone: str) -> Window:
     zone = parse_timezone(timezone)
     if period is not None and time_range is None:
-        return Month.parse(period, zone).window
+        return Month.parse(period).window(zone)
     if time_range is not None and period is None:
         return time_range.window(context.now, zone)
     raise WhichTime

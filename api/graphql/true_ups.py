@@ -11,10 +11,9 @@ import strawberry
 from api.graphql.context import Information
 from api.graphql.scalars import BigInt
 from api.graphql.user_errors import UserError, user_error
-from attribution.query import UTC
 from core.errors import Conflict, InvalidInput, NotFound
 from core.money import from_pico
-from finance.allocation.allocator import Month
+from finance.month import Month
 from finance.reconciliation.comparison import Cause
 from finance.reconciliation.true_ups import TrueUp
 from tenants.principal import Permission
@@ -40,8 +39,8 @@ class TrueUpReport:
 
     provider: str = strawberry.field(description="The provider.")
     period: str = strawberry.field(description="The month, in UTC.")
-    billed: Decimal = strawberry.field(description="What the bills say of the days they cover.")
-    attributed: Decimal = strawberry.field(description="What events cost on those days.")
+    billed: Decimal = strawberry.field(description="What the bills say of the days they cover, but for what is late.")
+    attributed: Decimal = strawberry.field(description="What events cost there.")
     amount: Decimal = strawberry.field(description="What is booked altogether.")
     charges: list[TrueUpCharge] = strawberry.field(description="What is booked, the largest first; at most 1,000.")
     rows_written: BigInt = strawberry.field(description="Rows that are new or other than before.")
@@ -71,7 +70,7 @@ async def true_up(
     context.scope(Permission.FINANCE).require_unrestricted("bills")
     ups = context.services.money.true_ups
     try:
-        month = Month.parse(period, UTC)
+        month = Month.parse(period)
         if dry_run:
             done = await context.services.read(ups.preview, provider, month)
         else:

@@ -23,11 +23,12 @@ from attribution.store import Store
 from core.database import Database
 from core.errors import InvalidInput
 from core.money import from_pico, plain
-from core.time import Granularity, Window, midnight
+from core.time import Window
 from finance.allocation.rulebook import AllocationRules
 from finance.allocation.rules import MEMBERS, Rule, Sharing, Weight, in_force, share_out, weights
 from finance.allocation.shares import largest_remainder
 from finance.bookings import MAX_ROWS, Book, Changes, TooManyRows, changes, digest, enter, in_storable_parts
+from finance.month import Month
 from tenants.audit import Action
 from tenants.scope import Scope
 
@@ -40,15 +41,6 @@ MAX_NAMED: Final = 200
 NO_RULE: Final = "no rule takes it"
 
 
-class InvalidPeriod(InvalidInput):
-    """The text names no month."""
-
-    code = "INVALID_PERIOD"
-
-    def __init__(self, text: str) -> None:
-        super().__init__(f"{text!r} is not a month such as 2026-10")
-
-
 class TooManyCharges(InvalidInput):
     """The month has more charges than are allocated at once."""
 
@@ -56,32 +48,6 @@ class TooManyCharges(InvalidInput):
 
     def __init__(self) -> None:
         super().__init__(f"a rule takes at most {MAX_CHARGES} charges of a month; narrow its filter")
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """A calendar month of a zone."""
-
-    first: date
-    zone: ZoneInfo
-
-    @classmethod
-    def parse(cls, text: str, zone: ZoneInfo) -> Month:
-        """The month written YYYY-MM. Raises InvalidPeriod."""
-        try:
-            if len(text) != 7:
-                raise InvalidPeriod(text)
-            return cls(date.fromisoformat(f"{text}-01"), zone)
-        except ValueError:
-            raise InvalidPeriod(text) from None
-
-    @property
-    def window(self) -> Window:
-        """Its instants."""
-        return Window(midnight(self.first, self.zone), midnight(Granularity.MONTH.next_day(self.first), self.zone))
-
-    def __str__(self) -> str:
-        return f"{self.first:%Y-%m}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +88,10 @@ class Allocation:
 
 @dataclass(slots=True)
 class _Plan:
-    """The month's allocation while it is worked out."""
+    """A month's allocation while it is worked out."""
 
+    period: str
+    timezone: str
     rows: list[EventRow] = field(default_factory=list)
     borne: dict[tuple[str, str], Borne] = field(default_factory=dict)
     unallocated: list[Unallocated] = field(default_factory=list)
@@ -138,58 +106,58 @@ class Allocator:
         self._database = database
         self._rules = AllocationRules(database)
 
-    def preview(self, month: Month) -> Allocation:
+    def preview(self, month: Month, zone: ZoneInfo) -> Allocation:
         """What `run` would do now. Raises TooManyCharges, TooManyRows or Unavailable."""
-        plan = self._plan(month)
-        found = changes(self._store, _book(month), plan.rows)
+        plan = self._plan(month, zone)
+        found = changes(self._store, _book(month.window(zone)), plan.rows)
         return Allocation(plan.charged, list(plan.borne.values()), plan.unallocated, found)
 
-    def run(self, month: Month, *, by: str) -> Allocation:
-        """What was done: afterwards the month is allocated as its charges, its usage and its rules say now.
+    def run(self, month: Month, zone: ZoneInfo, *, by: str) -> Allocation:
+        """What was done: afterwards the month is allocated as its charges, usage and rules say now.
 
         Repeating it changes nothing; after a change of any of them, rows are replaced and none is added twice. It is
         recorded. Raises TooManyCharges, TooManyRows or Unavailable.
         """
         with self._database.lock():
-            done = self.preview(month)
-            details: dict[str, object] = {"timezone": month.zone.key, "allocated": from_pico(done.allocated)}
-            enter(self._store, self._database, _book(month), done.changes, subject=str(month), by=by, details=details)
+            done = self.preview(month, zone)
+            book, details = _book(month.window(zone)), {"timezone": zone.key, "allocated": from_pico(done.allocated)}
+            enter(self._store, self._database, book, done.changes, subject=str(month), by=by, details=details)
         return done
 
-    def _plan(self, month: Month) -> _Plan:
-        plan, taken = _Plan(), set[tuple[str, str, date]]()
+    def _plan(self, month: Month, zone: ZoneInfo) -> _Plan:
+        plan, taken, window = _Plan(f"{month}", zone.key), set[tuple[str, str, date]](), month.window(zone)
         by_name = self._rules.by_name()
         for rule in sorted((v for versions in by_name.values() for v in versions), key=_rank):
             charges = [
                 charge
-                for charge in self._charges(month, rule.where)
+                for charge in self._charges(window, rule.where)
                 if _key(charge) not in taken and in_force(by_name[rule.name], charge.start_time) is rule
             ]
             if charges:
-                parts = weights(rule, self._seen(month, rule))
+                parts = weights(rule, self._seen(window, rule))
                 taken |= {_key(charge) for charge in charges}
                 for charge in charges:
-                    _allocate(plan, month, charge, rule, parts)
-        for charge in self._charges(month, _SHARED):
+                    _allocate(plan, charge, rule, parts)
+        for charge in self._charges(window, _SHARED):
             if _key(charge) not in taken:
                 plan.charged += charge.effective_cost or 0
                 plan.unallocated.append(_left(charge, charge.effective_cost or 0, NO_RULE))
         return plan
 
-    def _charges(self, month: Month, where: Filter) -> Sequence[EventRow]:
+    def _charges(self, window: Window, where: Filter) -> Sequence[EventRow]:
         """The month's charges of that filter, but for those that are shares themselves."""
-        query = RowQuery(Scope(), month.window, All((_CHARGES, where)), first=MAX_CHARGES + 1)
+        query = RowQuery(Scope(), window, All((_CHARGES, where)), first=MAX_CHARGES + 1)
         rows = self._store.rows(query)
         if len(rows) > MAX_CHARGES:
             raise TooManyCharges
         return rows
 
-    def _seen(self, month: Month, rule: Rule) -> Mapping[str, Decimal]:
+    def _seen(self, window: Window, rule: Rule) -> Mapping[str, Decimal]:
         """What each member's usage comes to by the rule's measure; without one, who has any. Raises TooManyRows."""
         measure = rule.measure or Measure.OPERATIONS
         query = CostQuery(
             Scope(),
-            month.window,
+            window,
             (measure,),
             group_by=(rule.members,),
             where=All((_USAGE, rule.basis, _members(rule))),
@@ -219,8 +187,8 @@ _CHARGES: Final = All((_kind("charge"), Condition(Dimension.SOURCE, Operator.NON
 _SHARED: Final = Condition(Dimension.TENANT, Operator.ANY_OF, (UNATTRIBUTED,))
 
 
-def _book(month: Month) -> Book:
-    return Book(SOURCE, Action.RUN_ALLOCATION, month.window)
+def _book(window: Window) -> Book:
+    return Book(SOURCE, Action.RUN_ALLOCATION, window)
 
 
 def _rank(rule: Rule) -> tuple[int, str, int]:
@@ -231,7 +199,7 @@ def _key(row: EventRow) -> tuple[str, str, date]:
     return row.tenant_id, row.event_id, row.start_time.date()
 
 
-def _allocate(plan: _Plan, month: Month, charge: EventRow, rule: Rule, parts: Sequence[Weight]) -> None:
+def _allocate(plan: _Plan, charge: EventRow, rule: Rule, parts: Sequence[Weight]) -> None:
     """Add to the plan what the rule makes of one charge. Raises TooManyRows."""
     cost = charge.effective_cost or 0
     sharing = share_out(cost, rule, parts)
@@ -240,7 +208,7 @@ def _allocate(plan: _Plan, month: Month, charge: EventRow, rule: Rule, parts: Se
         plan.unallocated.append(_left(charge, sharing.rest, sharing.reason))
     for share in sharing.shares:
         _bear(plan, rule, Borne(rule.method_id, share.member, share.amount, share.fraction, share.basis))
-    plan.rows += _rows(month, charge, rule, sharing)
+    plan.rows += _rows(plan, charge, rule, sharing)
     if len(plan.rows) > MAX_ROWS:
         raise TooManyRows
 
@@ -255,9 +223,9 @@ def _left(charge: EventRow, amount: Pico, reason: str) -> Unallocated:
     return Unallocated(charge.event_id, charge.charge_description, amount, reason)
 
 
-def _rows(month: Month, charge: EventRow, rule: Rule, sharing: Sharing) -> Iterator[EventRow]:
+def _rows(plan: _Plan, charge: EventRow, rule: Rule, sharing: Sharing) -> Iterator[EventRow]:
     """The shares, each on the charge's slice but for its member, and what is taken off the charge's own slice."""
-    told = {"method": rule.method.value, "period": str(month), "timezone": month.zone.key}
+    told = {"method": rule.method.value, "period": plan.period, "timezone": plan.timezone}
     if rule.measure is not None:
         told["measure"] = rule.measure.name
     quantities = _quantities(charge.quantity, sharing)

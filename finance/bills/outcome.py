@@ -34,8 +34,8 @@ class FewerDays(Conflict):
 
     def __init__(self, bill: Bill, missing: Collection[date]) -> None:
         super().__init__(
-            f"the bill of {bill.provider} for {bill.period:%Y-%m} in force covers {len(missing)} days that this one "
-            f"does not, {min(missing)} the first; import the whole month, or say that this one replaces it"
+            f"the bill of {bill.provider} for {bill.period:%Y-%m} in force also covers days that this one does not, "
+            f"such as {min(missing)}; import the whole month, or say that this one replaces it"
         )
 
 

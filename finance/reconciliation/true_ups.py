@@ -14,14 +14,14 @@ from typing import Final
 
 from attribution.dimensions import Dimension
 from attribution.event import UNATTRIBUTED, EventRow, Pico
-from attribution.query import Condition, Operator
+from attribution.query import UTC, Condition, Operator
 from attribution.store import Store
 from core.database import Database
 from core.errors import NotFound
 from core.money import from_pico, plain
-from finance.allocation.allocator import Month
 from finance.bills.providers import provider_of
 from finance.bookings import BLANK, Book, Changes, changes, digest, enter, in_storable_parts
+from finance.month import Month
 from finance.reconciliation.comparison import Cause, Cell, Place
 from finance.reconciliation.reconciler import TRUE_UP, Reconciler, Reconciliation, day_start
 from tenants.audit import Action
@@ -78,7 +78,7 @@ class TrueUps:
     def preview(self, provider: str, month: Month) -> TrueUp:
         """What `run` would do now. Days are UTC's. Raises NoBill or Unavailable."""
         name = provider_of(provider)
-        found = self._reconciler.reconcile(name, month.window, tolerance_percent=self._tolerance_percent)
+        found = self._reconciler.reconcile(name, month.window(UTC), tolerance_percent=self._tolerance_percent)
         booked = [] if found is None else _settled(found)
         rows = [row for one in booked for row in self._rows(name, one)]
         needed = changes(self._store, _book(name, month), rows)
@@ -171,4 +171,4 @@ def _covers(found: Reconciliation | None, month: Month) -> bool:
 
 def _book(provider: str, month: Month) -> Book:
     ours = Condition(Dimension.PROVIDER, Operator.ANY_OF, (provider,))
-    return Book(TRUE_UP, Action.TRUE_UP, month.window, ours)
+    return Book(TRUE_UP, Action.TRUE_UP, month.window(UTC), ours)

@@ -17,7 +17,7 @@ from api.serving import open_services
 from attribution.query import UTC as UTC_ZONE
 from core.money import from_pico
 from core.settings import Settings
-from finance.allocation.allocator import Month
+from finance.month import Month
 from finance.reconciliation.comparison import Cause
 from ingest.door import EVENTS
 from ingest.payloads import ENCODER
@@ -25,7 +25,7 @@ from tenants.scope import Scope
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 
 END = datetime.now(UTC).replace(second=0, microsecond=0)
-MONTH = Month((END.date().replace(day=1) - timedelta(days=1)).replace(day=1), UTC_ZONE)
+MONTH = Month((END.date().replace(day=1) - timedelta(days=1)).replace(day=1))
 
 
 async def load(services: Services) -> None:
@@ -50,14 +50,14 @@ def test_three_bills_differ_by_three_percent_and_are_trued_up_to_nothing(service
     causes = {"openai": Cause.MISSING_TRAFFIC, "anthropic": Cause.MISSING_TRAFFIC, "google": Cause.PRICE_DIFFERENCE}
     assert {bill.provider for bill in services.money.reconciler.bills()} == causes.keys()
     for provider, cause in causes.items():
-        found = services.money.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal("0.01"))
+        found = services.money.reconciler.reconcile(provider, MONTH.window(UTC_ZONE), tolerance_percent=Decimal("0.01"))
         assert found is not None
         total = found.comparison.total
         surplus = from_pico(total.causes[cause]) / from_pico(total.attributed)
         assert round(surplus, 3) == Decimal("0.030")
         assert total.cause is cause
         services.money.true_ups.run(provider, MONTH, by="test")
-        after = services.money.reconciler.reconcile(provider, MONTH.window, tolerance_percent=Decimal(1))
+        after = services.money.reconciler.reconcile(provider, MONTH.window(UTC_ZONE), tolerance_percent=Decimal(1))
         assert after is not None
         assert after.comparison.total.difference == 0
         assert from_pico(after.comparison.total.billed) == sum(bill.cost for bill in after.bills)
@@ -65,6 +65,6 @@ def test_three_bills_differ_by_three_percent_and_are_trued_up_to_nothing(service
 
 @pytest.mark.slow
 def test_last_months_fee_is_allocated_and_this_months_is_not(services: Services) -> None:
-    assert services.money.allocator.preview(MONTH).changes.any is False
-    this = Month(END.date().replace(day=1), UTC_ZONE)
-    assert services.money.allocator.preview(this).changes.any is True
+    assert services.money.allocator.preview(MONTH, UTC_ZONE).changes.any is False
+    this = Month(END.date().replace(day=1))
+    assert services.money.allocator.preview(this, UTC_ZONE).changes.any is True

@@ -16,9 +16,9 @@ from attribution.query import UTC as UTC_ZONE
 from attribution.statement import Statement
 from attribution.store import StoreUnavailable
 from core.database import DatabaseUnavailable, Turn
-from finance.allocation.allocator import Month
 from finance.allocation.rules import Method, Rule
 from finance.bills.outcome import Wanted
+from finance.month import Month
 from tests.app import Api, running_api
 from tests.engines import EmbeddedClickHouse, fresh_clickhouse_url
 from tests.finance.bills_of import openai_costs, post_bill
@@ -227,7 +227,7 @@ def test_bills_and_rules_are_kept_in_either_database(
         for cost in ("5", "6"):
             assert post_bill(api, table(f"Acme,2026-10-01,{cost},USD")).json()["imported"] is True
         assert costs(api) == {("acme", "2026-10"): "6"}
-        booked = api.services.money.true_ups.run("acme", Month(FIRST, UTC_ZONE), by="test")
+        booked = api.services.money.true_ups.run("acme", Month(FIRST), by="test")
         assert len(booked.changes.written) == 1
         rule = Rule(
             name="rest",
@@ -237,6 +237,6 @@ def test_bills_and_rules_are_kept_in_either_database(
             effective_from=datetime(2026, 1, 1, tzinfo=UTC),
         )
         assert api.services.money.allocation_rules.set(rule, expected_version=0, by="test").rule == rule
-        done = api.services.money.allocator.run(Month(FIRST, UTC_ZONE), by="test")
+        done = api.services.money.allocator.run(Month(FIRST), UTC_ZONE, by="test")
         assert [part.amount for part in done.borne] == [1_500_000_000_000]
-        assert api.services.money.allocator.run(Month(FIRST, UTC_ZONE), by="test").changes.any is False
+        assert api.services.money.allocator.run(Month(FIRST), UTC_ZONE, by="test").changes.any is False

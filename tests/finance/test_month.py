@@ -7,16 +7,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from finance.statements.period import BillingPeriod, InvalidPeriod
+from finance.month import InvalidPeriod, Month
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_a_month_is_read_written_and_ordered() -> None:
-    october = BillingPeriod.parse("2026-10")
+    october = Month.parse("2026-10")
     assert str(october) == "2026-10"
-    assert october < BillingPeriod.parse("2026-11")
-    assert BillingPeriod.of(datetime(2026, 9, 30, 22, tzinfo=UTC), BERLIN) == october
+    assert october < Month.parse("2026-11")
+    assert Month.of(datetime(2026, 9, 30, 22, tzinfo=UTC), BERLIN) == october
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ def test_a_month_is_read_written_and_ordered() -> None:
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidPeriod):
-        BillingPeriod.parse(text)
+        Month.parse(text)
 
 
 @pytest.mark.parametrize(("period", "hours"), [("2026-03", 743), ("2026-10", 745), ("2028-02", 29 * 24)])
 def test_a_month_lasts_as_long_as_its_local_days(period: str, hours: int) -> None:
-    window = BillingPeriod.parse(period).window(BERLIN)
+    window = Month.parse(period).window(BERLIN)
     assert (window.end - window.start).total_seconds() == hours * 3600
     assert window.start.astimezone(BERLIN).hour == 0
