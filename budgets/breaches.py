@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import update
@@ -94,6 +95,9 @@ def write(
             row, driven = session.get_one(Breach, each.id), drivers(finding)
             _reopen(row, finding, driven, telling.now)
             _add(session, row, finding, driven, telling)
+    for each, finding in changes.unmuted:
+        with _apart(session, each.key):
+            _tell(session, session.get_one(Breach, each.id), finding, telling)
 
 
 @contextmanager
@@ -126,6 +130,13 @@ def _add(session: Session, row: Breach, finding: Finding, drivers: Sequence[Cont
     assert row.id is not None
     notice = opened(finding, row.id, row.openings, drivers, telling.currency)
     telling(session, finding.definition, notice)
+
+
+def _tell(session: Session, row: Breach, finding: Finding, telling: Telling) -> None:
+    """Say that it is open, who drove it when it opened, and how it stands now; to whom it was said, it is not again."""
+    drivers = [Contributor(each["name"], Decimal(each["value"])) for each in json.loads(row.contributors)]
+    assert row.id is not None
+    telling(session, finding.definition, opened(finding, row.id, row.openings, drivers, telling.currency))
 
 
 def _opened(finding: Finding, drivers: Sequence[Contributor], now: datetime) -> Breach:

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from attribution.slices import Bucket
 from budgets.definition import BudgetTerms, Terms
-from budgets.forecast import HISTORY_DAYS, Habit, Passage, forecast, habit
+from budgets.forecast import HISTORY_DAYS, Habit, Passage, forecast, habit, passage_of
 from budgets.periods import RollingPeriod, clipped
 from budgets.spending import NOTHING, Slice, Spending, Sum
 from budgets.status import BudgetState, BudgetStatus, Forecast
@@ -133,15 +131,9 @@ def answered(terms: Iterable[Term], spending: Spending) -> list[Term]:
     return [term for term in terms if all(map(spending.knows, slices([term])))]
 
 
-@lru_cache(maxsize=256)
-def _passage(period: Window, zone: ZoneInfo, now: datetime) -> Passage:
-    """The passage of a period that many budgets share."""
-    return Passage.of(period, now, zone)
-
-
 def evaluate(term: Term, spending: Spending, habits: Habits, now: datetime) -> BudgetState:
     """How the budget stands at `now`."""
-    passage = _passage(term.counted, term.terms.period.zone, now)
+    passage = passage_of(term.counted, now, term.terms.period.zone)
     sums, limits = spending.of(term.spending), _Limits(term, spending)
     statuses = {}
     for member in dict.fromkeys((*sums, *limits.inherited, *limits.own)):

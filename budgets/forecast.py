@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from math import sqrt
 from operator import mul
 from typing import Final
@@ -95,6 +96,12 @@ class Passage:
         """The passage of the period at `now`."""
         now = min(max(now, period.start), period.end)
         return cls(now, period.end, zone, _weekdays(period.start, now, zone), _weekdays(now, period.end, zone))
+
+
+@lru_cache(maxsize=1_024)
+def passage_of(period: Window, now: datetime, zone: ZoneInfo) -> Passage:
+    """The passage of a period that many budgets or members share, worked out once."""
+    return Passage.of(period, now, zone)
 
 
 def _weekdays(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[float, ...]:

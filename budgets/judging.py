@@ -68,9 +68,10 @@ class Changes:
     opened: list[Finding] = field(default_factory=list)
     reopened: list[tuple[Known, Finding]] = field(default_factory=list)
     resolved: list[tuple[Known, Resolution]] = field(default_factory=list)
+    unmuted: list[tuple[Known, Finding]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.opened or self.reopened or self.resolved)
+        return bool(self.opened or self.reopened or self.resolved or self.unmuted)
 
 
 def kept(member: str | None) -> str:
@@ -134,10 +135,11 @@ def judge(
     snapshot: Snapshot,
     now: datetime,
     unjudged: Collection[int] = (),
+    unmuted: Collection[int] = (),
 ) -> Changes:
     """What changes among the breaches, now that these thresholds are reached and no others.
 
-    Of the `unjudged` targets nothing is known, and nothing changes.
+    Of the `unjudged` targets nothing is known, and nothing changes. Those that are `unmuted` were muted until now.
     """
     changes, by_key = Changes(), {each.key: each for each in known if each.key.target_id not in unjudged}
     reached = {finding.key.rule: finding for finding in found if not finding.ended}
@@ -149,6 +151,8 @@ def judge(
                 changes.resolved.append((each, resolution))
             else:
                 standing.add(each.key.rule)
+                if each.key.target_id in unmuted and (finding := reached.get(each.key.rule)):
+                    changes.unmuted.append((each, finding))
     for finding in found:
         earlier = by_key.get(finding.key)
         if earlier is None and (finding.ended or finding.key.rule not in standing):

@@ -17,7 +17,7 @@ from typing import Final
 
 from attribution.slices import Bucket
 from budgets.definition import Basis, BudgetTerms, InvalidTarget, Threshold
-from budgets.forecast import HISTORY_DAYS, Passage, forecast, habit
+from budgets.forecast import HISTORY_DAYS, forecast, habit, passage_of
 from budgets.judging import RECOVERY
 from budgets.periods import RollingPeriod, clipped
 from budgets.spending import Slice, Spending, Sum
@@ -26,7 +26,8 @@ from core.time import Granularity, Window, midnight
 
 MAX_DAYS: Final = 400
 MAX_MEMBERS: Final = 200
-"""With `each`, so many members are replayed: those who spent most."""
+_MAX_MEMBER_DAYS: Final = 18_000
+"""With `each`, so many members are replayed, and of long stretches so many as come to that: those who spent most."""
 
 _INSTANT: Final = timedelta(microseconds=1)
 
@@ -70,7 +71,8 @@ def replay_slice(terms: BudgetTerms, days: int, now: datetime) -> Slice:
 def replay(terms: BudgetTerms, days: int, now: datetime, spending: Spending) -> Replay:
     """What the budget would have done in the last so many days; the first and the last period are whole or running."""
     sums = _by_member(spending.by_bucket(replay_slice(terms, days, now)))
-    kept = sorted(sums, key=lambda member: (-sum(sums[member].values()), member or ""))[:MAX_MEMBERS]
+    kept = sorted(sums, key=lambda member: (-sum(sums[member].values()), member or ""))
+    kept = kept[: min(MAX_MEMBERS, _MAX_MEMBER_DAYS // days)]
     found, periods = [], []
     for member in kept or ([None] if terms.each is None else []):
         one = _Member(terms, member, sums.get(member, {}), now)
@@ -136,16 +138,16 @@ class _Member:
 
     def _through(self, period: Window, limit: Decimal, crossings: list[Crossing]) -> Decimal:
         """What the period spent, after looking at every day of it."""
-        spent, crossed = Decimal(0), set[str]()
+        spent, uncrossed = Decimal(0), list(self._terms.thresholds)
         for day, start, end in self._days(period):
-            for threshold in self._terms.thresholds:
-                foreseen = self._foreseen(day, start, period, spent, limit)
-                reached = foreseen if threshold.basis is Basis.FORECAST else EXACT.add(spent, self._of(day))
-                if threshold.key not in crossed and reached and reached >= threshold.amount(limit):
-                    crossed.add(threshold.key)
-                    at = start if threshold.basis is Basis.FORECAST else min(end, self._now)
+            foreseen = self._foreseen(day, start, period, spent, limit, uncrossed)
+            spent = EXACT.add(spent, self._daily.get(day, Decimal(0)))
+            for threshold in [*uncrossed]:
+                ahead = threshold.basis is Basis.FORECAST
+                reached, at = (foreseen, start) if ahead else (spent, min(end, self._now))
+                if reached and reached >= threshold.amount(limit):
+                    uncrossed.remove(threshold)
                     crossings.append(Crossing(self._member, period, threshold, at, reached, limit))
-            spent = EXACT.add(spent, self._of(day))
         return spent
 
     def _days(self, period: Window) -> Iterator[tuple[date, datetime, datetime]]:
@@ -156,14 +158,15 @@ class _Member:
             yield day, at, end
             at = end
 
-    def _of(self, day: date) -> Decimal:
-        return self._daily.get(day, Decimal(0))
-
-    def _foreseen(self, today: date, start: datetime, period: Window, spent: Decimal, limit: Decimal) -> Decimal | None:
-        if not any(threshold.basis is Basis.FORECAST for threshold in self._terms.thresholds):
+    def _foreseen(
+        self, today: date, start: datetime, period: Window, spent: Decimal, limit: Decimal, uncrossed: list[Threshold]
+    ) -> Decimal | None:
+        """What the period will have spent, where that crosses a threshold. Nothing else takes as long."""
+        bounds = [threshold.amount(limit) for threshold in uncrossed if threshold.basis is Basis.FORECAST]
+        found = habit(self._daily, today) if bounds else None
+        if found is None:
             return None
-        found = habit(self._daily, today)
-        seen = forecast(found, Passage.of(period, start, self._zone), spent, limit) if found else None
+        seen = forecast(found, passage_of(period, start, self._zone), spent, limit, at_least=min(bounds))
         return seen.amount if seen else None
 
     def rolled(self, days: int) -> Outcome:

@@ -13,6 +13,7 @@ from budgets.apart import Apart
 from budgets.breaches import Telling
 from budgets.contributors import contribution, top
 from budgets.evaluation import (
+    GRACE,
     Habits,
     Term,
     answered,
@@ -79,6 +80,8 @@ class Round:
         self._known_in = 0
         self._judged = Judged()
         self._judged_in = 0
+        self._were_muted: set[int] = set()
+        self._muted_in = 0
 
     def look(self, now: datetime) -> Sight:
         """How everything stands at `now`. Raises StoreUnavailable or DatabaseUnavailable."""
@@ -91,9 +94,12 @@ class Round:
         """
         now = seen.snapshot.evaluated_at
         found = findings(seen.definitions, seen.snapshot, seen.ended)
-        changes = judge(found, self._breaches(now), seen.definitions, seen.snapshot, now, seen.unjudged)
+        muted = self._muted(seen.definitions.values(), now)
+        unmuted = self._were_muted - muted
+        changes = judge(found, self._breaches(now), seen.definitions, seen.snapshot, now, seen.unjudged, unmuted)
         if changes:
             self._write(changes, seen.definitions, now)
+        self._were_muted = muted | (unmuted & {*seen.unjudged})
 
     def _assess(self, definitions: Sequence[Definition], now: datetime) -> Sight:
         """How everything stands, by what the store answers."""
@@ -141,6 +147,13 @@ class Round:
         known = [each for each in asked if spending.knows(each[1])]
         habits = apart.each(known, lambda each: _whose(each[0]), lambda each: learn(*each, spending, now))
         return _merged(habits)
+
+    def _muted(self, definitions: Iterable[Definition], now: datetime) -> set[int]:
+        """The targets of which nobody is to be told now. A process that takes over starts with those of GRACE ago."""
+        if self._muted_in != self._lease.term:
+            self._muted_in = self._lease.term
+            self._were_muted = {each.id for each in definitions if each.is_muted(now - GRACE)}
+        return {each.id for each in definitions if each.is_muted(now)}
 
     def _breaches(self, now: datetime) -> list[Known]:
         """What is on record: read once for as long as this process alone may change it."""

@@ -104,6 +104,22 @@ def test_a_muted_budget_is_judged_and_nobody_is_told(world: World) -> None:
     assert (len(world.breaches()), world.told) == (1, [])
 
 
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_what_outlasts_the_mute_is_told_when_it_ends(world: World, *, meanwhile: bool) -> None:
+    definition = world.targets.create(MONTHLY, by="ada")
+    world.targets.mute(definition, MARCH + timedelta(hours=2), by="ada")
+    world.store.insert([spend(MARCH, "20")])
+    world.run(MARCH + timedelta(hours=1))
+    if meanwhile:  # another process takes over
+        world.round = world.another(world.lease)
+    for minutes in (1, 2):
+        world.run(MARCH + timedelta(hours=2, minutes=minutes))
+    assert [notice.topic for notice in world.told] == ["breach.opened"]
+    assert world.told[0].payload["contributors"]
+    world.run(datetime(2026, 4, 1, 0, 1, tzinfo=UTC))
+    assert [notice.topic for notice in world.told] == ["breach.opened", "breach.resolved"]
+
+
 def test_a_statement_that_is_refused_stops_no_other(world: World) -> None:
     world.targets.create(MONTHLY, by="ada")
     world.targets.create(replace(MONTHLY, name="slow", period=CalendarPeriod(Granularity.YEAR, ZONE)), by="ada")
