@@ -28,6 +28,8 @@ from notifications.topics import Topic
 from tenants.scope import Scope
 
 LOOK_SECONDS: Final = 300.0
+FIRST_LOOK_SECONDS: Final = 15.0
+"""While budgets have not been evaluated yet."""
 MOST_BUDGETS: Final = 20
 """Of a team's budgets and members, the fullest are told."""
 
@@ -73,14 +75,19 @@ class Digests:
                 await asyncio.to_thread(self.tell, datetime.now(UTC))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again soon
                 _logger.warning("the weekly digests cannot be written now: %s", error)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if self._live.snapshot.is_of_targets else FIRST_LOOK_SECONDS)
 
     def tell(self, now: datetime) -> int:
-        """How many notifications were added: those of last week, on Monday and Tuesday, unless they were before."""
+        """How many notifications were added: those of last week, on Monday and Tuesday, unless they were before.
+
+        None before there is an evaluation that says how budgets stand.
+        """
         week = week_to_tell(now, self._zone)
         if week is None or week == self._told:
             return 0
         teams = sorted({each.terms.team for each in self._targets.all()} - {""})
+        if teams and not self._live.snapshot.is_of_targets:
+            return 0
         added = self._write(teams, week) if teams else 0
         self._told = week
         return added

@@ -21,9 +21,9 @@ from notifications.sending import NotDelivered, Sender
 POLL_SECONDS: Final = 0.5
 """How long news waits at most until a process looks for it."""
 
-MAX_AT_ONCE: Final = 16
+MAX_AT_ONCE: Final = 64
 MAX_PER_CHANNEL: Final = 4
-"""So that a channel that hangs leaves room for the others."""
+"""So that channels that hang leave room for the others, unless it is sixteen of them."""
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 _CLOSE_SECONDS: Final = 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -75,10 +76,14 @@ class SmtpServer:
 
 @dataclass(frozen=True, slots=True)
 class MailSender:
-    """Hands mail to the server; without one, mail channels say so. Delivered means that the server took it."""
+    """Hands mail to the server; without one, mail channels say so. Delivered means that the server took it.
+
+    In threads of its own: a server that hangs must not keep those that the process does other work in.
+    """
 
     server: SmtpServer | None
     sender: str
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="mail"))
 
     async def send(self, channel: Channel, letter: Letter) -> None:
         """Return when the server has taken it for every mailbox."""
@@ -86,7 +91,7 @@ class MailSender:
             raise NotDelivered("mail needs the setting APPORTION_SMTP_URL")
         mail = mail_of(letter, sender=self.sender, to=recipients(channel.address))
         try:
-            await asyncio.to_thread(_hand_in, self.server, mail)
+            await asyncio.get_running_loop().run_in_executor(self.threads, _hand_in, self.server, mail)
         except smtplib.SMTPException as error:
             raise NotDelivered(f"the mail server refused it: {_said(error)}") from error
         except OSError as error:

@@ -21,10 +21,11 @@ class Senders:
 
     def __init__(self, *, smtp_url: str, mail_sender: str) -> None:
         self._client = httpx.AsyncClient(timeout=None)  # noqa: S113 - `post` bounds the whole of it
+        self._mail = MailSender(SmtpServer.from_url(smtp_url) if smtp_url else None, mail_sender)
         self._by_kind: dict[Kind, Sender] = {
             Kind.WEBHOOK: WebhookSender(self._client),
             Kind.SLACK: SlackSender(self._client),
-            Kind.EMAIL: MailSender(SmtpServer.from_url(smtp_url) if smtp_url else None, mail_sender),
+            Kind.EMAIL: self._mail,
         }
 
     async def send(self, channel: Channel, letter: Letter) -> None:
@@ -33,6 +34,7 @@ class Senders:
 
     async def close(self) -> None:
         """Let go of connections."""
+        self._mail.threads.shutdown(wait=False, cancel_futures=True)
         await self._client.aclose()
 
 

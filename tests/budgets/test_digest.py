@@ -10,6 +10,7 @@ import pytest
 
 from attribution.dimensions import Dimension
 from budgets.digest import week_to_tell
+from budgets.status import Snapshot
 from core.time import midnight
 from notifications.channels import Kind, NewChannel
 from notifications.messages import message_of
@@ -70,6 +71,10 @@ def test_a_team_is_told_of_its_week_once(embedded_api: Api) -> None:
         services.telling.channels.create(NewChannel(name, Kind.SLACK, address, (Topic.DIGEST_WEEKLY,), team))
     now = monday + timedelta(hours=9)
     services.watch.digests._told = None
+    evaluated = services.watch.live._snapshot
+    services.watch.live._snapshot = Snapshot()
+    assert services.watch.digests.tell(now) == 0, "nobody knows yet how budgets stand"
+    services.watch.live._snapshot = evaluated
     assert services.watch.digests.tell(now) == 2
     services.watch.digests._told = None
     assert services.watch.digests.tell(now) == 0
