@@ -1,4 +1,4 @@
-"""`actualRevenue`: what the billing system said, item by item. For keys with the finance role."""
+"""`actualRevenue` and `withdrawRevenue`: what the billing system said, item by item. For the finance role."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from api.graphql.context import Information
 from api.graphql.inputs import TimeRange
 from api.graphql.paging import PageInfo, check_page_size, decode_cursor, encode_cursor, fingerprint, page_info
 from api.graphql.scalars import BigInt
+from api.graphql.user_errors import UserError, user_error
+from core.errors import NotFound
 from core.time import parse_timezone
+from finance.profit.question import RevenueIsTheTenants
 from finance.revenue.actual import ActualRevenue as Row
 
 MAX_PAGE: Final = 1_000
@@ -42,6 +45,13 @@ class ActualRevenueConnection:
     nodes: list[ActualRevenue] = strawberry.field(description="The items of this page.")
     page_info: PageInfo = strawberry.field(description="Where this page stands.")
     total_count: BigInt = strawberry.field(description="Items over all pages.")
+
+
+@strawberry.type(description="Whether the item was withdrawn.")
+class WithdrawRevenuePayload:
+    """The outcome of withdrawRevenue."""
+
+    errors: list[UserError] = strawberry.field(description="Empty when it was withdrawn.")
 
 
 def _node(row: Row) -> ActualRevenue:
@@ -89,3 +99,20 @@ async def actual_revenue(
         page_info=page_info(cursors, has_next=offset + size < len(found), has_previous=offset > 0),
         total_count=BigInt(len(found)),
     )
+
+
+async def withdraw_revenue(
+    info: Information,
+    source: Annotated[str, strawberry.argument(description="The source it was sent with.")],
+    id: Annotated[strawberry.ID, strawberry.argument(description="The id it was sent with.")],  # noqa: A002
+) -> WithdrawRevenuePayload | None:
+    """Withdraw an item of actual revenue, as if it had never been entered. The audit log keeps it."""
+    context, by = info.context, info.context.principal.name
+    scope, actuals = context.revenue_scope(), context.services.money.actuals
+    if scope is None:
+        raise RevenueIsTheTenants
+    try:
+        await context.services.read(actuals.withdraw, source, id, scope=scope, by=by)
+    except NotFound as error:
+        return WithdrawRevenuePayload(errors=[user_error(error)])
+    return WithdrawRevenuePayload(errors=[])

@@ -121,6 +121,7 @@ class Mutation:
     set_allocation_rule = _field(allocations.set_allocation_rule)
     retire_allocation_rule = _field(allocations.retire_allocation_rule)
     run_allocation = _field(allocations.run_allocation)
+    withdraw_revenue = _field(revenue.withdraw_revenue)
     remove_bill = _field(bills.remove_bill)
     true_up = _field(true_ups.true_up)
 

@@ -161,7 +161,8 @@ class Actuals:
     def withdraw(self, source: str, client_id: str, *, scope: Scope, by: str) -> None:
         """Forget the item, as if it had never been entered; the audit log keeps it. Raises NoSuchRevenue."""
         with changing(self._database) as session:
-            row = _named(session, source, [client_id]).get((source, client_id))
+            is_possible = source.isprintable() and client_id.isprintable()  # PostgreSQL compares with no NUL
+            row = _named(session, source, [client_id]).get((source, client_id)) if is_possible else None
             if row is None or scope.tenant not in {None, row.tenant_id}:
                 raise NoSuchRevenue(source, client_id)
             record(session, by, Action.WITHDRAW_REVENUE, _target(source, client_id), **_content(row))

@@ -355,6 +355,10 @@ def test_revenue_is_withdrawn_in_scope_only_and_on_record(embedded_api: Api) -> 
     _post_revenue(api, mine, "mine")
     assert [_withdraw(api, key) for key in (other, api.make_key(Role.FINANCE, team="t"))] == [404, 403]
     assert _paid(api, mine) == [("mine", "5")]
+    withdraw = 'mutation { withdrawRevenue(source: "api", id: "1") { errors { code } } }'
+    assert api.graphql(withdraw, key=other)["data"]["withdrawRevenue"]["errors"] == [{"code": "NO_SUCH_REVENUE"}]
+    assert api.graphql(withdraw, key=mine)["data"]["withdrawRevenue"]["errors"] == []
+    _post_revenue(api, mine, "mine")
     assert [_withdraw(api, mine) for _ in range(2)] == [204, 404]
     assert _paid(api, mine) == []
     newest = api.data("{ auditLog(first: 1) { nodes { action target } } }")["auditLog"]["nodes"]
