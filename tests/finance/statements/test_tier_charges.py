@@ -9,6 +9,7 @@ from typing import Any
 from tenants.directory import Placement, Tenants
 from tests.app import Api
 from tests.finance.profit.conftest import company as sold
+from tests.finance.profit.conftest import usage
 
 REVENUE = """{ profitability(timeRange: {between: {start: "2026-10-01T00:00:00Z", end: "2026-11-01T00:00:00Z"}},
     by: TENANT) { nodes { tenant economics { revenue { total } cost } } } }"""
@@ -65,3 +66,22 @@ def test_they_follow_a_tier_that_another_process_gave_just_now(sold: Api) -> Non
     Tenants(sold.services.database).place(placed, by="another process")
     said = [charge for *_, charge, _ in charges(close(sold, "2026-10")["stray"])]
     assert said == ["discount", "included", "period_fee"]
+
+
+def test_a_yearly_tier_charges_overage_in_the_month_that_goes_beyond_what_the_year_includes(sold: Api) -> None:
+    late = usage("stray", "10T10:00", "1") | {"event_id": "in November", "start_time": "2026-11-10T10:00:00Z"}
+    assert sold.post_events([late]).json()["accepted"] == 1
+    yearly = """mutation { a: createTier(input: {key: "yearly", name: "Yearly"}) { errors { code } }
+      b: setTierTerms(input: {tier: "yearly", effectiveFrom: "2026-01-01T00:00:00Z", terms: {period: YEAR,
+        periodFee: "365", meters: [{measure: TOTAL_TOKENS, included: "1500", bands: [{price: "2"}]}]}}) {
+        errors { code } }
+      c: assignTier(input: {tenant: "stray", tier: "yearly", start: "2026-01-01T00:00:00Z"}) { errors { code } } }"""
+    assert not any(payload["errors"] for payload in sold.data(yearly).values())
+    assert charges(close(sold, "2026-10")["stray"]) == [
+        ("2026-10", "yearly", "included", "0"),
+        ("2026-10", "yearly", "period_fee", "31"),
+    ]
+    november = {"tenant": "stray", "period": "2026-11"}
+    headers = {"x-api-key": sold.key}
+    preview = sold.client.get("/v1/statements/preview", params=november, headers=headers).json()["preview"]
+    assert ("2026-11", "yearly", "overage", "1000") in charges(preview)
