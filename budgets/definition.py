@@ -13,7 +13,6 @@ from attribution.dimensions import Dimension, ValueType
 from attribution.measures import Measure, MeasureType
 from attribution.query import EVERYTHING, Attribute, Filter, attribute_name, validate_filter, value_type
 from budgets.periods import CalendarPeriod, Period
-from budgets.usage import FORESEEABLE
 from core.errors import InvalidInput
 from core.money import EXACT, plain, quantize
 from core.time import NaiveDatetime
@@ -167,10 +166,6 @@ class BudgetTerms(Common):
         if not self.measure.spec.additive:
             raise InvalidTarget(
                 "measure", f"{self.measure.spec.name} does not add up over time; use a guardrail for it"
-            )
-        if self.mode is Mode.ENFORCE and self.measure not in FORESEEABLE:
-            raise InvalidTarget(
-                "mode", f"nobody can say before an operation how much {self.measure.spec.name} it takes; use NOTIFY"
             )
         _check_amounts(self.amounts)
         _check_thresholds(self.thresholds)

@@ -38,8 +38,6 @@ _TAKES: Final[Mapping[Measure, Callable[[Usage], Decimal]]] = {
     Measure.OUTPUT_TOKENS: lambda usage: Decimal(usage.output_tokens),
     Measure.TOTAL_TOKENS: lambda usage: Decimal(usage.input_tokens + usage.output_tokens),
 }
-FORESEEABLE: Final = frozenset(_TAKES)
-"""What can be estimated before an operation, and so enforced."""
 
 
 def usage_of(row: EventRow) -> Usage:

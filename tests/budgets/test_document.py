@@ -31,7 +31,6 @@ from budgets.document import read_budget, read_terms, terms_text
 from budgets.file import Change, UnreadableFile, plan, read_file, write_file
 from budgets.periods import CalendarPeriod, FixedPeriod, RollingPeriod, Weekday
 from budgets.targets import Definition
-from budgets.usage import FORESEEABLE
 from core.errors import ApportionError
 from core.time import Granularity, Window
 from tests.attribution.strategies import attributes, filters, windows, zones
@@ -62,7 +61,7 @@ THRESHOLDS = st.lists(
 def budgets(draw: st.DrawFn) -> BudgetTerms:
     each = draw(st.none() | TEXTS)
     overrides = draw(st.dictionaries(NAMES, st.none() | MONEY, max_size=3)) if each else {}
-    period, measure = draw(PERIODS), draw(st.sampled_from([m for m in Measure if m.spec.additive]))
+    period = draw(PERIODS)
     later = draw(st.lists(st.dates(date(2025, 1, 1), date(2027, 1, 1)), max_size=3, unique=True))
     return BudgetTerms(
         name=draw(NAMES),
@@ -73,10 +72,10 @@ def budgets(draw: st.DrawFn) -> BudgetTerms:
         playbook=draw(st.sampled_from(["", "https://wiki.example/budgets"])),
         period=period,
         amounts=(AmountFrom(draw(MONEY)), *(AmountFrom(draw(MONEY), day) for day in sorted(later))),
-        measure=measure,
+        measure=draw(st.sampled_from([m for m in Measure if m.spec.additive])),
         thresholds=draw(THRESHOLDS),
         overrides=tuple(Override(member, amount) for member, amount in overrides.items()),
-        mode=draw(st.sampled_from(Mode)) if measure in FORESEEABLE else Mode.NOTIFY,
+        mode=draw(st.sampled_from(Mode)),
         rollover=isinstance(period, CalendarPeriod) and draw(st.booleans()),
         starts_at=draw(st.none() | st.just(datetime(2026, 1, 1, tzinfo=UTC))),
         contributors=draw(st.none() | st.sampled_from(Dimension)),
