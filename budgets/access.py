@@ -10,6 +10,7 @@ from attribution.query import All, Condition, Filter, Operator, Value
 from budgets.definition import BudgetTerms, GuardrailTerms
 from budgets.shape import shape_of
 from core.errors import Forbidden
+from tenants.keys import is_showable
 from tenants.scope import Scope
 
 T = TypeVar("T", BudgetTerms, GuardrailTerms)
@@ -31,10 +32,13 @@ def is_visible(where: Filter, scope: Scope) -> bool:
 
 
 def scope_of(where: Filter) -> Scope:
-    """The narrowest scope of a key that sees everything which the filter selects."""
+    """The narrowest scope of a key that sees everything which the filter selects.
+
+    A value that no key can be scoped to leaves its side open.
+    """
     equal = shape_of(where).equal
-    sides = {name: equal.get(side, frozenset()) for name, side in _SIDES.items()}
-    return Scope(**{name: str(next(iter(values))) for name, values in sides.items() if len(values) == 1})
+    sides = {name: [str(value) for value in equal.get(side, ())] for name, side in _SIDES.items()}
+    return Scope(**{name: values[0] for name, values in sides.items() if len(values) == 1 and is_showable(values[0])})
 
 
 def is_own(team: str, scope: Scope) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from starlette.requests import ClientDisconnect, Request
 
 from ingest.admission import Hold
 from ingest.body import UnreadableBody, decompress, read_bounded
+
+_SHORT_BYTES: Final = 10_000
+"""So many are unpacked in a few milliseconds at most."""
 
 
 class CutShort(UnreadableBody):
@@ -26,6 +32,10 @@ async def receive(request: Request, limit: int) -> bytes:
         raw = await read_bounded(request.stream(), limit)
     except ClientDisconnect:
         raise CutShort from None
-    body = decompress(raw, request.headers.get("content-encoding", ""), limit)
+    encoding = request.headers.get("content-encoding", "")
+    if encoding and len(raw) > _SHORT_BYTES:
+        body = await asyncio.to_thread(decompress, raw, encoding, limit)
+    else:
+        body = decompress(raw, encoding, limit)
     await hold.resize(len(body))
     return body

@@ -166,11 +166,11 @@ class KeyRing:
 def _check(name: str, scope: Scope) -> None:
     parts = {"name": name, "tenant": scope.tenant, "team": scope.team, "environment": scope.environment}
     for what, text in parts.items():
-        if text is not None and not _is_showable(text):
+        if text is not None and not is_showable(text):
             raise UnusableKey(what)
 
 
-def _is_showable(text: str) -> bool:
+def is_showable(text: str) -> bool:
     """True for what both databases keep and a terminal shows: control characters and lone surrogates are neither."""
     return 1 <= len(text) <= _MAX_LENGTH and {"Cc", "Cs"}.isdisjoint(map(unicodedata.category, text))
 

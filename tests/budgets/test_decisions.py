@@ -134,13 +134,6 @@ def test_a_budget_holds_what_it_measures(measure, limit, times):
     denied(made)
 
 
-def test_what_only_time_will_tell_is_judged_by_what_is_known():
-    made = decider(state(1, terms(1, measure=Measure.FAILED_COST), all_="0.9"), state(2, terms(99)))
-    granted(made, "50")
-    made.live.publish(snapshot(state(1, terms(1, measure=Measure.FAILED_COST), all_="1"), state(2, terms(99))))
-    denied(made, "1")
-
-
 def test_a_reservation_ends_by_itself():
     made = decider(state(1, terms(1)))
     granted(made)
