@@ -75,6 +75,11 @@ class FixedPeriod:
     window: Window
     zone: ZoneInfo
 
+    def __post_init__(self) -> None:
+        # In a repeated hour a local time equals no other time, not even itself in UTC, so the window is kept in UTC.
+        in_utc = Window(self.window.start.astimezone(UTC), self.window.end.astimezone(UTC))
+        object.__setattr__(self, "window", in_utc)
+
     def at(self, now: datetime) -> Window | None:
         """The window while it runs."""
         return self.window if self.window.start <= now < self.window.end else None

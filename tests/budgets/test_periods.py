@@ -103,3 +103,10 @@ def test_periods_are_clipped_to_the_life_of_a_budget() -> None:
     assert clipped(march, None, middle) == Window(march.start, middle)
     assert clipped(march, march.end, None) is None
     assert clipped(march, None, march.start) is None
+
+
+def test_a_window_that_begins_in_a_repeated_hour_equals_itself_in_utc() -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    local = Window(datetime(2025, 4, 6, 1, 45, tzinfo=zone), datetime(2025, 5, 1, tzinfo=zone))
+    in_utc = Window(local.start.astimezone(UTC), local.end.astimezone(UTC))
+    assert FixedPeriod(local, zone) == FixedPeriod(in_utc, zone)
