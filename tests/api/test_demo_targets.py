@@ -41,7 +41,7 @@ def evaluated(services: Services) -> Snapshot:
     lease = Lease(services.database, "test")
     lease.hold()
     tools = (services.store.slices, services.database, services.watch.targets, lease)
-    return Round(*tools, tell=None, currency="USD").run(datetime.now(UTC))
+    return Round(*tools, tell=None, currency="USD").look(datetime.now(UTC)).snapshot
 
 
 def worst(state: BudgetState) -> Standing:
